@@ -1,0 +1,61 @@
+# Seam: build, try, test, measure. "make help" lists the targets.
+#
+# Debian packages that the tests use and `make test` installs when missing:
+#   nftables iptables iproute2  to read back, in the kernel's own tools, what Seam set
+#   conntrack                   the same for tracked connections
+#   dash                        the shell that the wrapper scripts are written for
+PACKAGES := nftables iptables iproute2 conntrack dash
+BIN_DIR  ?= /opt/cni/bin
+PREFIX   ?= /usr/local
+export CGO_ENABLED := 0
+export GOFLAGS := -buildvcs=false
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: help build demo test bench install verify packages reference clean
+
+help:
+	@echo 'make demo     build Seam and watch it do its main job (needs root)'
+	@echo 'make test     install what the tests need and run them all (needs root)'
+	@echo 'make build    bin/seam'
+	@echo 'make install  bin/seam to $(PREFIX)/bin, and the plugins to $(BIN_DIR)'
+	@echo 'make bench    measure against the reference plugins; writes docs/benchmarks.md'
+	@echo 'make verify   gofmt, vet, staticcheck, house rules'
+
+build:
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/seam ./cmd/seam
+
+demo: build
+	bin/seam demo
+
+test: packages reference
+	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go test -timeout 12m ./...
+
+bench: packages reference
+	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/bench -out docs
+
+install: build
+	install -D -m 0755 bin/seam $(DESTDIR)$(PREFIX)/bin/seam
+	$(DESTDIR)$(PREFIX)/bin/seam install --bin-dir $(DESTDIR)$(BIN_DIR)
+
+verify:
+	@test -z "$$(gofmt -l .)" || { echo 'not gofmt-ed:'; gofmt -l .; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go test -count=1 ./hack/house
+
+# The reference plugins, the peer that tests and benchmarks compare with.
+REFERENCE := main/bridge main/ptp main/loopback ipam/host-local ipam/static meta/portmap meta/tuning meta/firewall meta/bandwidth
+reference: .cache/reference/.v1.9.1
+.cache/reference/.v1.9.1:
+	mkdir -p .cache/reference
+	GOBIN=$(CURDIR)/.cache/reference go install $(REFERENCE:%=github.com/containernetworking/plugins/plugins/%@v1.9.1)
+	touch $@
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; fi
+
+clean:
+	rm -rf bin .cache

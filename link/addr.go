@@ -1,0 +1,138 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// An Addr is an address of a link.
+type Addr struct {
+	Prefix netip.Prefix // the address with its subnet's length
+
+	// NoDAD makes an IPv6 address usable at once, without asking whether someone
+	// else has it: right where the caller has given out every address of the link.
+	NoDAD bool
+	// NoPrefixRoute keeps the kernel from adding the subnet's route.
+	NoPrefixRoute bool
+
+	Tentative bool // reported: duplicate detection is going on
+	Duplicate bool // reported: duplicate detection found another holder
+}
+
+// AddAddr adds an address; one that is there already matches fs.ErrExist.
+func (h *Handle) AddAddr(l Link, a Addr) error {
+	addr := &netlink.Addr{IPNet: ipNet(a.Prefix), LinkIndex: l.Index}
+	if a.NoDAD && a.Prefix.Addr().Is6() {
+		addr.Flags |= unix.IFA_F_NODAD
+	}
+	if a.NoPrefixRoute {
+		addr.Flags |= unix.IFA_F_NOPREFIXROUTE
+	}
+	return failure("add address", a.Prefix.String()+" to "+l.Name, h.nl.AddrAdd(nil, addr))
+}
+
+// DeleteAddr deletes an address; that it is missing matches fs.ErrNotExist.
+func (h *Handle) DeleteAddr(l Link, p netip.Prefix) error {
+	err := h.nl.AddrDel(nil, &netlink.Addr{IPNet: ipNet(p), LinkIndex: l.Index})
+	return failure("delete address", p.String()+" of "+l.Name, err)
+}
+
+// Addrs returns the addresses of a link.
+func (h *Handle) Addrs(l Link) ([]Addr, error) {
+	all, err := retry(func() ([]netlink.Addr, error) { return h.nl.AddrList(device(l), netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, failure("addresses of", l.Name, err)
+	}
+	var addrs []Addr
+	for _, a := range all {
+		addrs = append(addrs, Addr{
+			Prefix:    prefixOf(a.IPNet),
+			Tentative: a.Flags&unix.IFA_F_TENTATIVE != 0,
+			Duplicate: a.Flags&unix.IFA_F_DADFAILED != 0,
+		})
+	}
+	return addrs, nil
+}
+
+const (
+	firstPause   = 200 * time.Microsecond
+	longestPause = 50 * time.Millisecond
+)
+
+// WaitAddrs waits until no address of the link is tentative any more. An address
+// that someone else holds is an error that matches fs.ErrExist.
+func (h *Handle) WaitAddrs(ctx context.Context, l Link) error {
+	return poll(ctx, func() (bool, error) {
+		addrs, err := h.Addrs(l)
+		if err != nil {
+			return false, err
+		}
+		for _, a := range addrs {
+			if a.Duplicate {
+				return false, fmt.Errorf("address %s of %s: another host has it: %w", a.Prefix, l.Name, fs.ErrExist)
+			}
+			if a.Tentative {
+				return false, fmt.Errorf("address %s of %s: duplicate detection does not end: %w", a.Prefix, l.Name, errNotYet)
+			}
+		}
+		return true, nil
+	})
+}
+
+// WaitRunning waits until the link can carry frames, which the kernel finds out a
+// moment after both ends of a veth are up.
+func (h *Handle) WaitRunning(ctx context.Context, name string) (l Link, err error) {
+	err = poll(ctx, func() (bool, error) {
+		if l, err = h.ByName(name); err != nil {
+			return false, err
+		}
+		if !l.Running {
+			return false, fmt.Errorf("link %s: does not become operational: %w", name, errNotYet)
+		}
+		return true, nil
+	})
+	return l, err
+}
+
+var errNotYet = errors.New("timed out")
+
+// poll asks, with growing pauses, until the answer is yes, an error other than
+// errNotYet, or the end of ctx.
+func poll(ctx context.Context, ask func() (bool, error)) error {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		done, err := ask()
+		if done || (err != nil && !errors.Is(err, errNotYet)) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(addrOf(n.IP), bits)
+}
+
+func addrOf(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}

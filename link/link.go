@@ -1,0 +1,164 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// A Link is a device as the kernel reports it.
+type Link struct {
+	Index   int
+	Name    string
+	Alias   string // the tag of what it was made for
+	Kind    string // veth, bridge, …; "device" for hardware and loopback
+	MAC     net.HardwareAddr
+	MTU     int // bytes
+	Up      bool
+	Running bool // up and able to carry frames (operational state "up" or "unknown")
+	Promisc bool
+	Master  int // index of the bridge it is a port of; 0: none
+	Peer    int // of a veth: the other end's index in the namespace where that is; 0: unknown
+
+	Hairpin  bool // of a bridge port: frames may leave where they came in
+	Isolated bool // of a bridge port: it exchanges frames with no other isolated port
+}
+
+func fromNetlink(l netlink.Link) Link {
+	a := l.Attrs()
+	link := Link{
+		Index: a.Index, Name: a.Name, Alias: a.Alias, Kind: l.Type(), MAC: a.HardwareAddr, MTU: a.MTU,
+		Up:      a.Flags&net.FlagUp != 0,
+		Running: a.Flags&net.FlagUp != 0 && (a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown),
+		Promisc: a.Promisc > 0,
+		Master:  a.MasterIndex, Peer: a.ParentIndex,
+	}
+	if a.Protinfo != nil {
+		link.Hairpin, link.Isolated = a.Protinfo.Hairpin, a.Protinfo.Isolated
+	}
+	return link
+}
+
+// ByName returns the link of that name.
+func (h *Handle) ByName(name string) (Link, error) {
+	l, err := h.nl.LinkByName(name)
+	if err != nil {
+		return Link{}, failure("link", name, err)
+	}
+	return fromNetlink(l), nil
+}
+
+// ByIndex returns the link of that index.
+func (h *Handle) ByIndex(index int) (Link, error) {
+	l, err := h.nl.LinkByIndex(index)
+	if err != nil {
+		return Link{}, failure("link", fmt.Sprintf("%d", index), err)
+	}
+	return fromNetlink(l), nil
+}
+
+// List returns all links: not for the path of an attachment.
+func (h *Handle) List() ([]Link, error) {
+	all, err := retry(h.nl.LinkList)
+	if err != nil {
+		return nil, failure("list", "links", err)
+	}
+	links := make([]Link, len(all))
+	for i, l := range all {
+		links[i] = fromNetlink(l)
+	}
+	return links, nil
+}
+
+// Tagged returns the links whose alias begins with prefix: not for the path of an
+// attachment.
+func (h *Handle) Tagged(prefix string) ([]Link, error) {
+	all, err := h.List()
+	if err != nil {
+		return nil, err
+	}
+	var tagged []Link
+	for _, l := range all {
+		if l.Alias != "" && strings.HasPrefix(l.Alias, prefix) {
+			tagged = append(tagged, l)
+		}
+	}
+	return tagged, nil
+}
+
+// Delete deletes the link of that name and with it its addresses, its routes and,
+// of a veth, its peer. That there is none matches fs.ErrNotExist.
+func (h *Handle) Delete(name string) error {
+	req := h.request(unix.RTM_DELLINK, unix.NLM_F_ACK)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return failure("delete link", name, err)
+}
+
+// A Change is what Set does to a link, in one message. What is zero stays.
+type Change struct {
+	Up     bool
+	Down   bool
+	MAC    net.HardwareAddr
+	MTU    int    // bytes
+	Alias  string // at most 255 bytes
+	Master int    // index of a bridge to become a port of
+}
+
+// Set changes a link.
+func (h *Handle) Set(l Link, c Change) error {
+	req := h.request(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(l.Index)
+	if c.Up || c.Down {
+		msg.Change = unix.IFF_UP
+	}
+	if c.Up {
+		msg.Flags = unix.IFF_UP
+	}
+	req.AddData(msg)
+	if c.MAC != nil {
+		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, c.MAC))
+	}
+	if c.MTU != 0 {
+		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(c.MTU))))
+	}
+	if c.Alias != "" {
+		req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(c.Alias)))
+	}
+	if c.Master != 0 {
+		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(c.Master))))
+	}
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return failure("set link", l.Name, err)
+}
+
+// SetPromisc makes the link receive every frame, or not.
+func (h *Handle) SetPromisc(l Link, on bool) error {
+	set := h.nl.SetPromiscOff
+	if on {
+		set = h.nl.SetPromiscOn
+	}
+	return failure("set promiscuous", l.Name, set(device(l)))
+}
+
+func (h *Handle) request(kind, flags int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(kind, flags)
+	req.Sockets = h.raw
+	return req
+}
+
+// device is what the library wants to be given for a link that is known by index.
+func device(l Link) netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index, Name: l.Name}}
+}
+
+// Missing reports whether err says that what was named does not exist.
+func Missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,133 @@
+// Package netnstest gives each test a host of its own: a network namespace for
+// the links, routes and firewall, and a mount namespace with empty /run,
+// /var/lib/cni and /etc/cni. What a test leaves there goes away with its process.
+//
+// It is for tests that change the kernel, not for tests of pure code. To look into a
+// test's host while it runs: nsenter -t PID -n -m.
+package netnstest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seamnet/seam/netns"
+	"golang.org/x/sys/unix"
+)
+
+const inside = "SEAM_TEST_HOST"
+
+// Host runs test in a process of its own, as root of a fresh host. It must be a
+// top-level test's whole body; without root the test is skipped.
+//
+// The test binary runs itself again for that one test: moving threads would not
+// do, because a test's goroutines run on any thread.
+func Host(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	if os.Getenv(inside) == t.Name() {
+		prepare(t)
+		test(t)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes network namespaces")
+	}
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v=true", "-test.count=1"}
+	for _, a := range os.Args[1:] {
+		if strings.HasPrefix(a, "-test.timeout=") || strings.HasPrefix(a, "-test.short") || strings.HasPrefix(a, "-test.gocoverdir=") {
+			args = append(args, a)
+		}
+	}
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err != nil:
+		t.Fatalf("%v\n%s", err, out)
+	case strings.Contains(string(out), "--- SKIP: "+t.Name()+" "):
+		t.Skipf("%s", out)
+	case testing.Verbose():
+		t.Logf("%s", out)
+	}
+}
+
+func prepare(t *testing.T) {
+	t.Helper()
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Fatalf("make mounts private: %v", err)
+	}
+	for _, dir := range []string{"/run", "/var/lib/cni", "/etc/cni"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+			t.Fatalf("mount tmpfs at %s: %v", dir, err)
+		}
+	}
+	// /sys shows the links of the network namespace it was mounted in.
+	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
+		t.Logf("mount sysfs: %v", err)
+	}
+	Up(t, nil, "lo")
+}
+
+// NewPod makes a namespace at /run/netns/NAME with loopback up, and removes it
+// when the test ends.
+func NewPod(t testing.TB, name string) *Pod {
+	t.Helper()
+	path := filepath.Join("/run/netns", name)
+	ns, err := netns.NewAt(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Pod{NS: ns, Path: path}
+	t.Cleanup(func() {
+		ns.Close()
+		if err := netns.Remove(path); err != nil {
+			t.Error(err)
+		}
+	})
+	Up(t, ns, "lo")
+	return p
+}
+
+// A Pod is a namespace that stands for a container or for another host.
+type Pod struct {
+	NS   *netns.Namespace
+	Path string
+}
+
+// Up sets a link up in ns; nil means the current namespace.
+func Up(t testing.TB, ns *netns.Namespace, ifname string) {
+	t.Helper()
+	up := func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		ifr, err := unix.NewIfreq(ifname)
+		if err != nil {
+			return err
+		}
+		ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+		return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+	}
+	var err error
+	if ns == nil {
+		err = up()
+	} else {
+		err = ns.Do(up)
+	}
+	if err != nil {
+		t.Fatalf("set %s up: %v", ifname, err)
+	}
+}

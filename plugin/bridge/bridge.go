@@ -1,0 +1,216 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/nft"
+	"github.com/seamnet/seam/plugin"
+)
+
+// runningTime bounds the wait for the port to carry frames.
+const runningTime = 2500 * time.Millisecond
+
+// Make makes the bridge if need be, the veth, and its host end a port.
+func (b *Config) Make(ctx context.Context, c *plugin.Call) (_ []cni.Interface, err error) {
+	if b.mac, err = b.MAC(c.Request, ""); err != nil {
+		return nil, err
+	}
+	br, err := b.ensure(c.Links)
+	if err != nil {
+		return nil, err
+	}
+	host, pod, err := c.AddVeth(link.Veth{MTU: b.MTU, PeerMAC: b.mac})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Links.Set(host, link.Change{Alias: plugin.Alias(c.Tag()), Master: br.Index, Up: true}); err != nil {
+		return nil, err
+	}
+	if err := b.setPort(c.Links, host); err != nil {
+		return nil, err
+	}
+	return []cni.Interface{plugin.HostInterface(br), plugin.HostInterface(host), c.PodInterface(pod)}, nil
+}
+
+// ensure returns the bridge, made and set as configured.
+func (b *Config) ensure(links *link.Handle) (link.Link, error) {
+	br, err := links.ByName(b.Bridge)
+	if errors.Is(err, fs.ErrNotExist) {
+		br, err = b.create(links)
+	}
+	if err != nil {
+		return br, err
+	}
+	if br.Kind != "bridge" {
+		return br, cni.Errorf(cni.CodeInvalidConfig, "bridge: link %s is a %s, not a bridge", br.Name, br.Kind)
+	}
+	if b.filtered() {
+		on, err := links.VLANFiltering(br.Name)
+		if err == nil && !on {
+			err = links.SetVLANFiltering(br)
+		}
+		if err != nil {
+			return br, err
+		}
+	}
+	if b.PromiscMode && !br.Promisc {
+		if err := links.SetPromisc(br, true); err != nil {
+			return br, err
+		}
+	}
+	if !br.Up {
+		return br, links.Set(br, link.Change{Up: true})
+	}
+	return br, nil
+}
+
+// create makes the bridge; another call may do so at the same time. Its MAC address
+// is set to the one it has, which pins it: otherwise it would be the lowest of its
+// ports', and pods would lose their gateway whenever that port goes.
+func (b *Config) create(links *link.Handle) (link.Link, error) {
+	err := links.AddBridge(link.Bridge{Name: b.Bridge, MTU: b.MTU, VLANFiltering: b.filtered()})
+	if errors.Is(err, fs.ErrExist) {
+		return links.ByName(b.Bridge)
+	}
+	if err != nil {
+		return link.Link{}, err
+	}
+	br, err := links.ByName(b.Bridge)
+	if err != nil {
+		return br, err
+	}
+	// A gateway does not take routes from those it serves.
+	if err := link.Sysctl("ipv6/conf/" + b.Bridge + "/accept_ra").Write("0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return br, err
+	}
+	return br, links.Set(br, link.Change{MAC: br.MAC, Up: true})
+}
+
+func (b *Config) setPort(links *link.Handle, port link.Link) error {
+	if b.HairpinMode {
+		if err := links.SetHairpin(port); err != nil {
+			return err
+		}
+	}
+	if b.PortIsolation {
+		if err := links.SetIsolated(port); err != nil {
+			return err
+		}
+	}
+	if b.filtered() {
+		return b.setVLANs(links, port)
+	}
+	return nil
+}
+
+// Connect makes the bridge the gateway of the addresses, where that is asked for.
+func (b *Config) Connect(ctx context.Context, c *plugin.Call) error {
+	c.DAD, c.LeaveDown = b.EnableDAD, b.LeaveDown
+	if !b.IsGateway || len(c.Result.IPs) == 0 {
+		return nil
+	}
+	b.completeGateways(c.Result)
+	gateway, err := b.gatewayLink(c)
+	if err != nil {
+		return err
+	}
+	for _, ip := range c.Result.IPs {
+		if err := b.giveGateway(c.Links, gateway, ip); err != nil {
+			return err
+		}
+	}
+	return c.Forward(gateway.Name)
+}
+
+// Finish waits until the port carries frames, and reports the bridge's MAC address,
+// which the first port may have changed on a bridge that someone else made.
+func (b *Config) Finish(ctx context.Context, c *plugin.Call) ([]nft.Element, error) {
+	hostName := plugin.HostName(c.Tag())
+	if !b.LeaveDown {
+		ctx, cancel := context.WithTimeout(ctx, runningTime)
+		defer cancel()
+		if _, err := c.Links.WaitRunning(ctx, hostName); err != nil {
+			return nil, err
+		}
+	}
+	br, err := c.Links.ByName(b.Bridge)
+	if err != nil {
+		return nil, err
+	}
+	c.Result.Interfaces[0].MAC = br.MAC
+	return b.guard(c, hostName), nil
+}
+
+// guard returns the element that lets only the pod's own MAC address in.
+func (b *Config) guard(c *plugin.Call, hostName string) []nft.Element {
+	if !b.MACSpoofCheck {
+		return nil
+	}
+	for _, i := range c.Result.Interfaces {
+		if i.Sandbox != "" && i.Name == c.IfName {
+			return []nft.Element{nft.Guard{Link: hostName, MAC: i.MAC}}
+		}
+	}
+	return nil
+}
+
+// Check compares bridge, port and gateway with what Add made of them.
+func (b *Config) Check(ctx context.Context, c *plugin.Call) ([]nft.Element, error) {
+	br, err := c.CheckHostLink(b.Bridge)
+	if err != nil {
+		return nil, err
+	}
+	errs := []error{b.checkBridge(br)}
+	host, err := b.checkPort(c, br)
+	errs = append(errs, err, b.checkGateway(c))
+	return b.guard(c, host.Name), errors.Join(errs...)
+}
+
+func (b *Config) checkBridge(br link.Link) error {
+	if br.Kind != "bridge" {
+		return fmt.Errorf("link %s: is a %s, not a bridge", br.Name, br.Kind)
+	}
+	if b.PromiscMode && !br.Promisc {
+		return fmt.Errorf("bridge %s: is not promiscuous", br.Name)
+	}
+	return nil
+}
+
+// checkPort finds the host's end by the pod's, so that an attachment that a
+// reference plugin made, under a name of its own, can be checked as well.
+func (b *Config) checkPort(c *plugin.Call, br link.Link) (link.Link, error) {
+	pod, err := c.Pod.ByName(c.IfName)
+	if err != nil {
+		return link.Link{}, nil // told by the frame
+	}
+	if pod.Kind != "veth" {
+		return link.Link{}, fmt.Errorf("pod %s: interface %s is a %s, not a veth", c.NetNS, pod.Name, pod.Kind)
+	}
+	host, err := c.Links.ByIndex(pod.Peer)
+	if err != nil {
+		return host, fmt.Errorf("host end of %s: %w", pod.Name, err)
+	}
+	var errs []error
+	if host.Master != br.Index {
+		errs = append(errs, fmt.Errorf("link %s: is not a port of bridge %s", host.Name, br.Name))
+	}
+	if !host.Up {
+		errs = append(errs, fmt.Errorf("link %s: is down", host.Name))
+	}
+	hairpin, isolated, err := c.Links.Port(host)
+	switch {
+	case err != nil:
+		errs = append(errs, err)
+	case b.HairpinMode && !hairpin:
+		errs = append(errs, fmt.Errorf("bridge port %s: hairpin mode is off", host.Name))
+	case b.PortIsolation && !isolated:
+		errs = append(errs, fmt.Errorf("bridge port %s: is not isolated", host.Name))
+	}
+	return host, errors.Join(append(errs, b.checkVLANs(c.Links, host))...)
+}

@@ -1,0 +1,115 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/plugin"
+)
+
+// completeGateways gives every address a gateway, by default the first address of
+// its subnet, and with isDefaultGateway each family a default route, unless IPAM
+// gave one that names its gateway.
+func (b *Config) completeGateways(r *cni.Result) {
+	for i, ip := range r.IPs {
+		if !ip.Gateway.IsValid() {
+			r.IPs[i].Gateway = ip.Address.Masked().Addr().Next()
+		}
+		if !b.IsDefaultGateway {
+			continue
+		}
+		everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		if ip.Address.Addr().Is6() {
+			everything = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		}
+		if !slices.ContainsFunc(r.Routes, func(r cni.Route) bool { return r.Dst == everything && r.GW.IsValid() }) {
+			r.Routes = append(r.Routes, cni.Route{Dst: everything, GW: r.IPs[i].Gateway})
+		}
+	}
+}
+
+// gatewayLink returns the link that bears the gateway addresses: the bridge, or with
+// a VLAN an interface of the host in that VLAN, which joins the result.
+func (b *Config) gatewayLink(c *plugin.Call) (link.Link, error) {
+	if b.VLAN == 0 {
+		return c.Links.ByName(b.Bridge)
+	}
+	l, err := b.ensureVLANLink(c.Links)
+	if err == nil {
+		c.Result.Interfaces = append(c.Result.Interfaces, plugin.HostInterface(l))
+	}
+	return l, err
+}
+
+// giveGateway gives the link the address's gateway. That it has it already, the
+// usual case, is found out by trying: the addresses are listed only after a first
+// success, to find others that are in its way.
+func (b *Config) giveGateway(links *link.Handle, l link.Link, ip cni.IP) error {
+	gateway := netip.PrefixFrom(ip.Gateway, ip.Address.Bits())
+	err := links.AddAddr(l, link.Addr{Prefix: gateway, NoDAD: true})
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	addrs, err := links.Addrs(l)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if !inTheWay(a.Prefix, gateway) {
+			continue
+		}
+		if !b.ForceAddress {
+			return errors.Join(
+				cni.Errorf(cni.CodeInvalidConfig, "bridge: %s has address %s, which is in the way of gateway %s", l.Name, a.Prefix, gateway).
+					WithDetails("delete it, choose another bridge, or set forceAddress"),
+				links.DeleteAddr(l, gateway))
+		}
+		if err := links.DeleteAddr(l, a.Prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inTheWay reports whether an address that the link has stands against the gateway:
+// of IPv4 any other one, of IPv6 one of an overlapping subnet.
+func inTheWay(has, gateway netip.Prefix) bool {
+	if has == gateway || has.Addr().Is4() != gateway.Addr().Is4() || has.Addr().IsLinkLocalUnicast() {
+		return false
+	}
+	return has.Addr().Is4() || has.Overlaps(gateway)
+}
+
+func (b *Config) checkGateway(c *plugin.Call) error {
+	if !b.IsGateway || len(c.Result.IPs) == 0 {
+		return nil
+	}
+	name := b.Bridge
+	if b.VLAN != 0 {
+		name = b.vlanLinkName()
+	}
+	l, err := c.Links.ByName(name)
+	if err != nil {
+		return err
+	}
+	addrs, err := c.Links.Addrs(l)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, ip := range c.Result.PodIPs(c.IfName) {
+		has := slices.ContainsFunc(addrs, func(a link.Addr) bool { return a.Prefix.Addr() == ip.Gateway })
+		if ip.Gateway.IsValid() && !has {
+			errs = append(errs, fmt.Errorf("link %s: gateway address %s is gone", l.Name, ip.Gateway))
+		}
+	}
+	return errors.Join(errs...)
+}

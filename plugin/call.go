@@ -1,0 +1,135 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/netns"
+)
+
+// A Call is one call of an interface plugin as its Device sees it: the request and
+// the doors to both sides.
+type Call struct {
+	*cni.Request
+	host   *Host
+	Links  *link.Handle     // the host's
+	Pod    *link.Handle     // the pod's
+	PodNS  *netns.Namespace // for what must run inside
+	Result *cni.Result      // Add: what there is so far; Check: the chain's final result
+
+	// DAD makes the pod ask whether someone else has its IPv6 addresses, which takes
+	// a second. A Device sets it where the addresses are not Seam's alone to give.
+	DAD bool
+	// ViaGateway leaves the pod without neighbours but its gateway.
+	ViaGateway bool
+	// LeaveDown leaves the pod's interface down.
+	LeaveDown bool
+}
+
+// open opens both sides. The error has CodeInvalidNetNS if the pod's is missing.
+func (h *Host) open(r *cni.Request) (*Call, error) {
+	if r.NetNS == "" {
+		return nil, cni.Errorf(cni.CodeInvalidNetNS, "%s: %w", r.Config.Type, errNoNetNS)
+	}
+	links, err := h.Links()
+	if err != nil {
+		return nil, err
+	}
+	ns, err := netns.Open(r.NetNS)
+	if err != nil {
+		return nil, cni.Errorf(cni.CodeInvalidNetNS, "%w", err)
+	}
+	pod, err := link.In(ns)
+	if err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return &Call{Request: r, host: h, Links: links, Pod: pod, PodNS: ns, Result: &cni.Result{}}, nil
+}
+
+func (c *Call) close() {
+	c.Pod.Close()
+	c.PodNS.Close()
+}
+
+// HostName returns the name of the host's end of the attachment's veth: derived
+// from the tag, so that Del finds it at once and two calls cannot make it twice.
+func HostName(tag cni.Tag) string { return "veth" + tag.Hash(11) }
+
+// Alias is what a link bears that was made for the tag.
+func Alias(tag cni.Tag) string { return aliasPrefix + string(tag) }
+
+const aliasPrefix = "seam:"
+
+// AddVeth makes the attachment's veth, whose peer is the pod's interface, and
+// returns both ends, which are down. The host's end bears no tag yet: the Device
+// sets Alias in the message that connects it. A crash between the two leaves a veth
+// that Del finds by its name, and that goes away with the pod.
+func (c *Call) AddVeth(v link.Veth) (host, pod link.Link, err error) {
+	v.Name, v.PeerName, v.PeerNS = HostName(c.Tag()), c.IfName, c.PodNS
+	err = c.Links.AddVeth(v)
+	if errors.Is(err, fs.ErrExist) {
+		return host, pod, c.whatExists(v.Name, err)
+	}
+	if err != nil {
+		return host, pod, err
+	}
+	if host, err = c.Links.ByName(v.Name); err != nil {
+		return host, pod, err
+	}
+	pod, err = c.Pod.ByName(c.IfName)
+	return host, pod, err
+}
+
+func (c *Call) whatExists(hostName string, err error) error {
+	if _, podErr := c.Pod.ByName(c.IfName); podErr == nil {
+		return exists(err, "interface %s is in the pod %s already", c.IfName, c.NetNS)
+	}
+	return exists(err, "container %s is attached to network %s as %s already (%s): DEL it first", c.ContainerID, c.Network, c.IfName, hostName)
+}
+
+// PodInterface returns the result's entry for the pod's interface.
+func (c *Call) PodInterface(l link.Link) cni.Interface {
+	return cni.Interface{Name: l.Name, MAC: l.MAC, MTU: l.MTU, Sandbox: c.NetNS}
+}
+
+// HostInterface returns the result's entry for an interface of the host.
+func HostInterface(l link.Link) cni.Interface {
+	return cni.Interface{Name: l.Name, MAC: l.MAC, MTU: l.MTU}
+}
+
+// Families reports which families the result's addresses are of.
+func (c *Call) Families() (v4, v6 bool) {
+	for _, ip := range c.Result.IPs {
+		if ip.Address.Addr().Is4() {
+			v4 = true
+		} else {
+			v6 = true
+		}
+	}
+	return v4, v6
+}
+
+// Forward makes the host forward packets of the result's families between its
+// link ifname and the others, also where a firewall's policy is to drop them.
+func (c *Call) Forward(ifname string) error {
+	v4, v6 := c.Families()
+	var errs []error
+	if v4 {
+		errs = append(errs, link.Sysctl("ipv4/ip_forward").Set("1"))
+	}
+	if v6 {
+		errs = append(errs, link.Sysctl("ipv6/conf/all/forwarding").Set("1"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("let the host forward packets: %w", err)
+	}
+	table, err := c.host.Table()
+	if err != nil {
+		return err
+	}
+	return table.AdmitForward(ifname)
+}

@@ -1,0 +1,271 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/nft"
+)
+
+// A Device is how one kind of interface is made: the configuration of an interface
+// plugin, decoded, with what only that kind knows. It embeds Config.
+type Device interface {
+	Common() *Config
+
+	// Make makes the interface in the pod, down, and connects it. It returns the
+	// result's interfaces, among them the pod's as Call.PodInterface gives it. An
+	// Error with CodeExists says that nothing was made.
+	Make(ctx context.Context, c *Call) ([]cni.Interface, error)
+
+	// Connect makes the host's side fit the addresses that Call.Result has got, and
+	// may complete them: gateways, routes, Call.DAD. It is called before the pod has them.
+	Connect(ctx context.Context, c *Call) error
+
+	// Finish returns what else the firewall must hold for the attachment, and brings
+	// Call.Result.Interfaces up to date. The pod's interface is up.
+	Finish(ctx context.Context, c *Call) ([]nft.Element, error)
+
+	// Check compares what only this kind knows with Call.Result, the final result of
+	// the chain, and returns the elements that Finish did.
+	Check(ctx context.Context, c *Call) ([]nft.Element, error)
+}
+
+// Interface returns the plugin that makes the devices that decode into what
+// newDevice returns: a Device with its defaults.
+func Interface(h *Host, newDevice func() Device) cni.Plugin { return &interfacePlugin{h, newDevice} }
+
+type interfacePlugin struct {
+	host      *Host
+	newDevice func() Device
+}
+
+func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result, error) {
+	dev := p.newDevice()
+	if err := r.Decode(dev); err != nil {
+		return nil, err
+	}
+	// Every plugin of a chain sees all of CNI_ARGS, so the keys of IPAM are known here too.
+	if err := r.Args.Only("MAC", "IP", "GATEWAY"); err != nil {
+		return nil, err
+	}
+	c, err := p.host.open(r)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	if c.Result.Interfaces, err = dev.Make(ctx, c); err != nil {
+		return nil, err
+	}
+	podIndex, err := c.podIndex()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.address(ctx, dev.Common().IPAM, podIndex); err != nil {
+		return nil, err
+	}
+	if err := dev.Connect(ctx, c); err != nil {
+		return nil, err
+	}
+	pod, err := c.Pod.ByName(c.IfName)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.configure(ctx, pod); err != nil {
+		return nil, err
+	}
+	elements, err := dev.Finish(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.host.put(c, dev, elements); err != nil {
+		return nil, err
+	}
+	if dns := dev.Common().DNS; !dns.IsZero() {
+		c.Result.DNS = dns
+	}
+	return c.Result, nil
+}
+
+// address asks IPAM, and lets every address be the pod interface's.
+func (c *Call) address(ctx context.Context, ipam IPAM, podIndex int) error {
+	if ipam.Type == "" {
+		return nil
+	}
+	given, err := ipam.add(ctx, c.Request)
+	if err != nil {
+		return err
+	}
+	c.Result.IPs, c.Result.Routes, c.Result.DNS = given.IPs, given.Routes, given.DNS
+	for i := range c.Result.IPs {
+		c.Result.IPs[i].Interface = &podIndex
+	}
+	return nil
+}
+
+func (c *Call) podIndex() (int, error) {
+	for i, l := range c.Result.Interfaces {
+		if l.Sandbox != "" && l.Name == c.IfName {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: made no interface %s in the pod", c.Config.Type, c.IfName)
+}
+
+func (h *Host) put(c *Call, dev Device, elements []nft.Element) error {
+	elements = append(elements, masquerade(c, dev)...)
+	if len(elements) == 0 {
+		return nil
+	}
+	table, err := h.Table()
+	if err != nil {
+		return err
+	}
+	return table.Put(owner(c.Request), elements...)
+}
+
+// masquerade returns the elements that ipMasq asks for: everything but the pod's
+// own subnets.
+func masquerade(c *Call, dev Device) []nft.Element {
+	if !dev.Common().IPMasq {
+		return nil
+	}
+	var elements []nft.Element
+	for _, ip := range c.Result.PodIPs(c.IfName) {
+		elements = append(elements, nft.Masquerade{Source: ip.Address.Addr(), Except: Subnets(ip)})
+	}
+	return elements
+}
+
+func owner(r *cni.Request) nft.Owner { return nft.Owner{Tag: r.Tag(), Plugin: r.Config.Type} }
+
+func (p *interfacePlugin) Del(ctx context.Context, r *cni.Request) error {
+	// What made the attachment is to be undone even if the configuration has become
+	// invalid meanwhile, so nothing but the IPAM's type is read.
+	var conf struct{ IPAM IPAM }
+	decodeErr := json.Unmarshal(r.Config.JSON, &conf)
+	var errs []error
+	if decodeErr != nil {
+		errs = append(errs, cni.Errorf(cni.CodeDecoding, "%s: %w", r.Config.Type, decodeErr))
+	}
+	// IPAM first: a DHCP client can release its lease only over the interface.
+	errs = append(errs, conf.IPAM.call(ctx, r, cni.Plugin.Del))
+	table, err := p.host.Table()
+	if err == nil {
+		err = table.Drop(owner(r))
+	}
+	return errors.Join(append(errs, err, p.host.deleteLink(r))...)
+}
+
+func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
+	var conf struct{ IPAM IPAM }
+	if err := r.Decode(&conf); err != nil {
+		return err
+	}
+	err := conf.IPAM.call(ctx, r, cni.Plugin.GC)
+	if r.Valid == nil {
+		return err
+	}
+	tags := Tags(r.Valid)
+	table, tableErr := p.host.Table()
+	if tableErr == nil {
+		_, tableErr = table.Retain(r.Config.Type, r.Network, tags)
+	}
+	return errors.Join(err, tableErr, p.host.retainLinks(r.Network, tags))
+}
+
+func (p *interfacePlugin) Status(ctx context.Context, r *cni.Request) error {
+	dev := p.newDevice()
+	if err := r.Decode(dev); err != nil {
+		return err
+	}
+	if _, err := p.host.Links(); err != nil {
+		return cni.Errorf(cni.CodeNotAvailable, "%s: %w", r.Config.Type, err)
+	}
+	err := dev.Common().IPAM.call(ctx, r, cni.Plugin.Status)
+	if errors.Is(err, fs.ErrNotExist) {
+		return cni.Errorf(cni.CodeNotAvailable, "%w", err)
+	}
+	return err
+}
+
+// Tags returns the tags of the attachments.
+func Tags(valid []cni.Attachment) []cni.Tag {
+	tags := make([]cni.Tag, len(valid))
+	for i, a := range valid {
+		tags[i] = a.Tag()
+	}
+	return tags
+}
+
+// deleteLink deletes the attachment's veth by the name of its host end. One made by
+// someone else under another name, a reference plugin say, is deleted from inside
+// the pod.
+func (h *Host) deleteLink(r *cni.Request) error {
+	links, err := h.Links()
+	if err != nil {
+		return err
+	}
+	if err := links.Delete(HostName(r.Tag())); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if r.NetNS == "" {
+		return nil
+	}
+	c, err := h.open(r)
+	if cni.CodeOf(err) == cni.CodeInvalidNetNS {
+		return nil // the namespace is gone, and with it what was inside
+	}
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	pod, err := c.Pod.ByName(r.IfName)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && c.anothers(pod)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.Pod.Delete(pod.Name)
+}
+
+// anothers reports whether the pod's interface is of another attachment of Seam's:
+// a DEL after an ADD that was refused for its sake must leave it alone.
+func (c *Call) anothers(pod link.Link) bool {
+	if pod.Peer == 0 {
+		return false
+	}
+	host, err := c.Links.ByIndex(pod.Peer)
+	return err == nil && host.Alias != "" && host.Alias != Alias(c.Tag())
+}
+
+// retainLinks deletes the host's links of the network whose tags are not given.
+func (h *Host) retainLinks(network string, tags []cni.Tag) error {
+	links, err := h.Links()
+	if err != nil {
+		return err
+	}
+	ours, err := links.Tagged(Alias(cni.NetworkTag(network)))
+	if err != nil {
+		return err
+	}
+	valid := make(map[string]bool, len(tags))
+	for _, t := range tags {
+		valid[Alias(t)] = true
+	}
+	var errs []error
+	for _, l := range ours {
+		if valid[l.Alias] {
+			continue
+		}
+		if err := links.Delete(l.Name); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

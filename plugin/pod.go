@@ -1,0 +1,111 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"time"
+
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
+	"golang.org/x/sys/unix"
+)
+
+// detectionTime bounds the wait for duplicate address detection: the kernel needs
+// one to two seconds.
+const detectionTime = 5 * time.Second
+
+// configure gives the pod's interface the result's addresses and routes and sets
+// it up. The order is the kernel's: settings before the addresses they bear on,
+// addresses before the announcement that going up sends, routes when the link is up.
+func (c *Call) configure(ctx context.Context, pod link.Link) error {
+	if err := c.PodNS.Do(func() error { return c.podSettings() }); err != nil {
+		return err
+	}
+	for _, ip := range c.Result.IPs {
+		err := c.Pod.AddAddr(pod, link.Addr{Prefix: ip.Address, NoDAD: !c.DAD, NoPrefixRoute: c.ViaGateway})
+		if err != nil {
+			return err
+		}
+	}
+	if c.LeaveDown {
+		return nil
+	}
+	if err := c.Pod.Set(pod, link.Change{Up: true}); err != nil {
+		return err
+	}
+	if _, v6 := c.Families(); v6 && c.DAD {
+		ctx, cancel := context.WithTimeout(ctx, detectionTime)
+		defer cancel()
+		if err := c.Pod.WaitAddrs(ctx, pod); err != nil {
+			return err
+		}
+	}
+	if c.ViaGateway {
+		if err := c.routeViaGateway(pod); err != nil {
+			return err
+		}
+	}
+	return c.addRoutes(pod)
+}
+
+// routeViaGateway makes the gateway the pod's only neighbour: what the subnet's own
+// route would have reached directly is reached through it.
+func (c *Call) routeViaGateway(pod link.Link) error {
+	linkScope := unix.RT_SCOPE_LINK
+	for _, ip := range c.Result.IPs {
+		gateway := netip.PrefixFrom(ip.Gateway, ip.Gateway.BitLen())
+		toGateway := link.Route{Route: cni.Route{Dst: gateway, Scope: &linkScope}, Source: ip.Address.Addr()}
+		toSubnet := link.Route{Route: cni.Route{Dst: ip.Address.Masked(), GW: ip.Gateway}, Source: ip.Address.Addr()}
+		for _, r := range []link.Route{toGateway, toSubnet} {
+			if err := c.Pod.AddRoute(pod, r); err != nil && !errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("pod %s: %w", c.NetNS, err)
+			}
+		}
+	}
+	return nil
+}
+
+// podSettings sets what must stand before the interface is up; it runs inside the
+// pod. A kernel without IPv6 has none of the ipv6 settings.
+func (c *Call) podSettings() error {
+	conf := func(family, key, value string) error {
+		return link.Sysctl(family + "/conf/" + c.IfName + "/" + key).Write(value)
+	}
+	errs := []error{conf("ipv4", "arp_notify", "1")}
+	if _, v6 := c.Families(); v6 {
+		errs = append(errs,
+			link.Sysctl("ipv6/conf/lo/disable_ipv6").Set("0"),
+			link.Sysctl("ipv6/conf/"+c.IfName+"/disable_ipv6").Set("0"),
+			conf("ipv6", "keep_addr_on_down", "1"))
+	}
+	dad := "0"
+	if c.DAD {
+		dad = "1"
+	}
+	if err := conf("ipv6", "accept_dad", dad); !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("pod %s: %w", c.NetNS, err)
+	}
+	return nil
+}
+
+// addRoutes adds the result's routes. A route without a gateway goes over the first
+// gateway of its family; several to one destination stand beside one another.
+func (c *Call) addRoutes(pod link.Link) error {
+	for _, r := range c.Result.Routes {
+		route := link.Route{Route: r}
+		if !r.GW.IsValid() && r.Scope == nil {
+			route.GW = c.Result.Gateway(r.Dst.Addr())
+		}
+		err := c.Pod.AppendRoute(pod, route)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("pod %s: %w", c.NetNS, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package ptp_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/netns/netnstest"
+	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/plugin/plugintest"
+	"github.com/seamnet/seam/plugin/ptp"
+	"github.com/seamnet/seam/plugin/static"
+)
+
+const conf = `{"cniVersion":"1.1.0","name":"net","type":"ptp","ipMasq":true,"ipam":{"type":"static",
+"addresses":[{"address":"10.1.0.5/24","gateway":"10.1.0.1"},{"address":"fd00:1::5/64"}],
+"routes":[{"dst":"0.0.0.0/0","mtu":1300},{"dst":"::/0"}]}}`
+
+var finder = cni.Registry{"static": static.New()}
+
+func TestPTP(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		before := plugintest.State(t)
+		p := ptp.New(plugintest.Host(t))
+		pod := netnstest.NewPod(t, "pod1")
+		r := plugintest.Request(t, conf, pod, "c1", finder)
+		result, err := p.Add(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		veth := plugin.HostName(r.Tag())
+		if len(result.Interfaces) != 2 || result.Interfaces[0].Name != veth || *result.IPs[0].Interface != 1 {
+			t.Errorf("result: %+v", result)
+		}
+		routes := plugintest.Run(t, pod, "ip", "route")
+		want := "default via 10.1.0.1 dev eth0 mtu 1300 \n" +
+			"10.1.0.0/24 via 10.1.0.1 dev eth0 src 10.1.0.5 \n" +
+			"10.1.0.1 dev eth0 scope link src 10.1.0.5 \n"
+		if diff := cmp.Diff(want, routes); diff != "" {
+			t.Errorf("pod's routes (-want +got):\n%s", diff)
+		}
+		for _, address := range []string{"10.1.0.1", "fd00:1::1"} {
+			plugintest.Run(t, pod, "ping", "-c1", "-W1", address)
+		}
+		for _, address := range []string{"10.1.0.5", "fd00:1::5"} {
+			plugintest.Run(t, nil, "ping", "-c1", "-W1", address)
+		}
+		r.Prev = result
+		if err := p.Check(context.Background(), r); err != nil {
+			t.Errorf("check: %v", err)
+		}
+		plugintest.Run(t, nil, "ip", "route", "del", "10.1.0.5")
+		if err := p.Check(context.Background(), r); err == nil || !strings.Contains(err.Error(), "route to 10.1.0.5") {
+			t.Errorf("check without the host's route: %v", err)
+		}
+		for range 2 {
+			r.NetNS = ""
+			if err := p.Del(context.Background(), r); err != nil {
+				t.Errorf("del: %v", err)
+			}
+		}
+		withoutTable := func(s string) string { s, _, _ = strings.Cut(s, "table inet seam"); return s }
+		if diff := cmp.Diff(before, withoutTable(plugintest.State(t))); diff != "" {
+			t.Errorf("state (-before +after):\n%s", diff)
+		}
+	})
+}
+
+// TestCrashedAdd: what a killed ADD leaves is in nobody's way once DEL was called.
+func TestCrashedAdd(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		h := plugintest.Host(t)
+		p := ptp.New(h)
+		pod := netnstest.NewPod(t, "pod1")
+		r := plugintest.Request(t, conf, pod, "c1", finder)
+		links, err := h.Links()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As if killed right after the first message: a veth without alias.
+		if err := links.AddVeth(link.Veth{Name: plugin.HostName(r.Tag()), PeerName: "eth0", PeerNS: pod.NS}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Add(context.Background(), r); cni.CodeOf(err) != cni.CodeExists {
+			t.Errorf("add over the remains: %v, want code %d", err, cni.CodeExists)
+		}
+		if err := p.Del(context.Background(), r); err != nil {
+			t.Error(err)
+		}
+		if _, err := p.Add(context.Background(), r); err != nil {
+			t.Errorf("add after del: %v", err)
+		}
+	})
+}
+
+func TestWithoutIPAM(t *testing.T) {
+	r := plugintest.Request(t, `{"cniVersion":"1.1.0","name":"net","type":"ptp"}`, nil, "c1", finder)
+	_, err := ptp.New(plugin.NewHost(plugin.Dirs{})).Add(context.Background(), r)
+	if cni.CodeOf(err) != cni.CodeInvalidConfig || !strings.Contains(err.Error(), "ipam") {
+		t.Errorf("add without ipam: %v", err)
+	}
+}
