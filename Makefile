@@ -3,8 +3,9 @@
 # Debian packages that the tests use and `make test` installs when missing:
 #   nftables iptables iproute2  to read back, in the kernel's own tools, what Seam set
 #   conntrack                   the same for tracked connections
+#   iputils-ping                to see that addresses are reached
 #   dash                        the shell that the wrapper scripts are written for
-PACKAGES := nftables iptables iproute2 conntrack dash
+PACKAGES := nftables iptables iproute2 iputils-ping conntrack dash
 BIN_DIR  ?= /opt/cni/bin
 PREFIX   ?= /usr/local
 export CGO_ENABLED := 0

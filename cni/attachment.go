@@ -3,7 +3,6 @@ package cni
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strings"
 )
 
@@ -58,7 +57,17 @@ func hash(s string, n int) string {
 	return hex.EncodeToString(sum[:])[:n]
 }
 
-var nameGrammar = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)
+// isName reports whether s is of the grammar [a-zA-Z0-9][a-zA-Z0-9_.\-]*, checked by
+// hand because compiling an expression would cost every plugin's start.
+func isName(s string) bool {
+	for i, c := range []byte(s) {
+		letterOrDigit := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letterOrDigit && (i == 0 || c != '_' && c != '.' && c != '-') {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // CheckNetworkName reports why s cannot be a network's name (specification
 // 1.1.0, section 1), as an Error with CodeInvalidConfig.
@@ -66,7 +75,7 @@ func CheckNetworkName(s string) error {
 	if s == "" {
 		return Errorf(CodeInvalidConfig, "missing network name")
 	}
-	if !nameGrammar.MatchString(s) {
+	if !isName(s) {
 		return Errorf(CodeInvalidConfig, "network name %q: must begin with a letter or digit and hold only letters, digits, '_', '.' and '-'", s)
 	}
 	return nil
@@ -78,7 +87,7 @@ func CheckContainerID(s string) error {
 	if s == "" {
 		return Errorf(CodeInvalidEnvironment, "missing container ID")
 	}
-	if !nameGrammar.MatchString(s) {
+	if !isName(s) {
 		return Errorf(CodeInvalidEnvironment, "container ID %q: must begin with a letter or digit and hold only letters, digits, '_', '.' and '-'", s)
 	}
 	return nil

@@ -66,8 +66,9 @@ func Add(ctx context.Context, p Plugin, r *Request) (*Result, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollBackTime)
 	defer cancel()
-	if undo := p.Del(ctx, r); undo != nil {
-		return nil, errors.Join(err, fmt.Errorf("roll back: %w", undo))
+	undo := p.Del(ctx, r)
+	if undo == nil || undo.Error() == err.Error() { // what stood in the way of both is told once
+		return nil, err
 	}
-	return nil, err
+	return nil, errors.Join(err, fmt.Errorf("roll back: %w", undo))
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seamnet/seam/netns"
@@ -20,43 +22,63 @@ const answerTime = 30 * time.Second
 // A Handle is a door to the links of one network namespace.
 type Handle struct {
 	nl *netlink.Handle
+
 	// raw serves the messages that set several things at once, which the library
-	// would send one by one.
-	raw map[int]*nl.SocketHandle
+	// would send one by one. It is opened when first needed: in a pod, rarely.
+	raw     func() (map[int]*nl.SocketHandle, error)
+	usedRaw atomic.Bool
 }
 
 // Open opens the calling thread's namespace.
-func Open() (*Handle, error) { return open(vnetns.None()) }
+func Open() (*Handle, error) {
+	h, err := open(vnetns.None())
+	if err != nil {
+		return nil, err
+	}
+	// Now, as the thread that needs it first may be in another namespace.
+	if _, err := h.raw(); err != nil {
+		h.nl.Close()
+		return nil, err
+	}
+	h.usedRaw.Store(true)
+	return h, nil
+}
 
-// In opens the namespace ns.
+// In opens the namespace ns, which must stay open as long as the handle.
 func In(ns *netns.Namespace) (*Handle, error) { return open(vnetns.NsHandle(ns.Fd())) }
 
 func open(ns vnetns.NsHandle) (*Handle, error) {
-	socket, err := nl.GetNetlinkSocketAt(ns, vnetns.None(), unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
-	}
-	raw := map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err == nil {
 		err = h.SetSocketTimeout(answerTime)
 	}
-	if err == nil {
-		limit := unix.NsecToTimeval(answerTime.Nanoseconds())
-		err = errors.Join(socket.SetSendTimeout(&limit), socket.SetReceiveTimeout(&limit))
-	}
 	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	return &Handle{nl: h, raw: sync.OnceValues(func() (map[int]*nl.SocketHandle, error) { return openRaw(ns) })}, nil
+}
+
+func openRaw(ns vnetns.NsHandle) (map[int]*nl.SocketHandle, error) {
+	socket, err := nl.GetNetlinkSocketAt(ns, vnetns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	limit := unix.NsecToTimeval(answerTime.Nanoseconds())
+	if err := errors.Join(socket.SetSendTimeout(&limit), socket.SetReceiveTimeout(&limit)); err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	return &Handle{h, raw}, nil
+	return map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, nil
 }
 
 // Close closes the sockets; the handle cannot be used any more.
 func (h *Handle) Close() error {
 	h.nl.Close()
-	for _, s := range h.raw {
-		s.Close()
+	if h.usedRaw.Load() {
+		sockets, _ := h.raw()
+		for _, s := range sockets {
+			s.Close()
+		}
 	}
 	return nil
 }

@@ -95,10 +95,7 @@ func (h *Handle) Tagged(prefix string) ([]Link, error) {
 // Delete deletes the link of that name and with it its addresses, its routes and,
 // of a veth, its peer. That there is none matches fs.ErrNotExist.
 func (h *Handle) Delete(name string) error {
-	req := h.request(unix.RTM_DELLINK, unix.NLM_F_ACK)
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	err := h.send(unix.RTM_DELLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	return failure("delete link", name, err)
 }
 
@@ -114,7 +111,9 @@ type Change struct {
 
 // Set changes a link.
 func (h *Handle) Set(l Link, c Change) error {
-	req := h.request(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	if c.onlyUp() {
+		return failure("set link up", l.Name, h.nl.LinkSetUp(device(l)))
+	}
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(l.Index)
 	if c.Up || c.Down {
@@ -123,21 +122,24 @@ func (h *Handle) Set(l Link, c Change) error {
 	if c.Up {
 		msg.Flags = unix.IFF_UP
 	}
-	req.AddData(msg)
+	data := []nl.NetlinkRequestData{msg}
 	if c.MAC != nil {
-		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, c.MAC))
+		data = append(data, nl.NewRtAttr(unix.IFLA_ADDRESS, c.MAC))
 	}
 	if c.MTU != 0 {
-		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(c.MTU))))
+		data = append(data, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(c.MTU))))
 	}
 	if c.Alias != "" {
-		req.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(c.Alias)))
+		data = append(data, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(c.Alias)))
 	}
 	if c.Master != 0 {
-		req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(c.Master))))
+		data = append(data, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(c.Master))))
 	}
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return failure("set link", l.Name, err)
+	return failure("set link", l.Name, h.send(unix.RTM_SETLINK, 0, data...))
+}
+
+func (c Change) onlyUp() bool {
+	return c.Up && c.MAC == nil && c.MTU == 0 && c.Alias == "" && c.Master == 0
 }
 
 // SetPromisc makes the link receive every frame, or not.
@@ -149,10 +151,20 @@ func (h *Handle) SetPromisc(l Link, on bool) error {
 	return failure("set promiscuous", l.Name, set(device(l)))
 }
 
-func (h *Handle) request(kind, flags int) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(kind, flags)
-	req.Sockets = h.raw
-	return req
+// send sends a message of the given kind and waits for the kernel's answer.
+func (h *Handle) send(kind, flags int, data ...nl.NetlinkRequestData) error {
+	h.usedRaw.Store(true)
+	sockets, err := h.raw()
+	if err != nil {
+		return err
+	}
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.Sockets = sockets
+	for _, d := range data {
+		req.AddData(d)
+	}
+	_, err = req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 // device is what the library wants to be given for a link that is known by index.

@@ -24,14 +24,12 @@ type Veth struct {
 // AddVeth makes the pair, both ends down. That either name is taken matches
 // fs.ErrExist, and then nothing is made.
 func (h *Handle) AddVeth(v Veth) error {
-	req := h.request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.Name)))
+	data := []nl.NetlinkRequestData{nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(v.Name))}
 	if v.MTU != 0 {
-		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(v.MTU))))
+		data = append(data, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(v.MTU))))
 	}
 	if v.MAC != nil {
-		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, v.MAC))
+		data = append(data, nl.NewRtAttr(unix.IFLA_ADDRESS, v.MAC))
 	}
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
@@ -47,7 +45,6 @@ func (h *Handle) AddVeth(v Veth) error {
 	if v.PeerNS != nil {
 		peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(v.PeerNS.Fd())))
 	}
-	req.AddData(info)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	err := h.send(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(data, info)...)
 	return failure("add veth", fmt.Sprintf("%s and %s", v.Name, v.PeerName), err)
 }

@@ -18,6 +18,7 @@ type Call struct {
 	Links  *link.Handle     // the host's
 	Pod    *link.Handle     // the pod's
 	PodNS  *netns.Namespace // for what must run inside
+	Link   link.Link        // Add: the pod's interface, as Device.Make made it
 	Result *cni.Result      // Add: what there is so far; Check: the chain's final result
 
 	// DAD makes the pod ask whether someone else has its IPv6 addresses, which takes
@@ -64,24 +65,24 @@ func Alias(tag cni.Tag) string { return aliasPrefix + string(tag) }
 
 const aliasPrefix = "seam:"
 
-// AddVeth makes the attachment's veth, whose peer is the pod's interface, and
-// returns both ends, which are down. The host's end bears no tag yet: the Device
+// AddVeth makes the attachment's veth, whose peer is the pod's interface, sets Link
+// and returns the host's end. Both ends are down. The host's end bears no tag yet: the Device
 // sets Alias in the message that connects it. A crash between the two leaves a veth
 // that Del finds by its name, and that goes away with the pod.
-func (c *Call) AddVeth(v link.Veth) (host, pod link.Link, err error) {
+func (c *Call) AddVeth(v link.Veth) (host link.Link, err error) {
 	v.Name, v.PeerName, v.PeerNS = HostName(c.Tag()), c.IfName, c.PodNS
 	err = c.Links.AddVeth(v)
 	if errors.Is(err, fs.ErrExist) {
-		return host, pod, c.whatExists(v.Name, err)
+		return host, c.whatExists(v.Name, err)
 	}
 	if err != nil {
-		return host, pod, err
+		return host, err
 	}
 	if host, err = c.Links.ByName(v.Name); err != nil {
-		return host, pod, err
+		return host, err
 	}
-	pod, err = c.Pod.ByName(c.IfName)
-	return host, pod, err
+	c.Link, err = c.Pod.ByName(c.IfName)
+	return host, err
 }
 
 func (c *Call) whatExists(hostName string, err error) error {
@@ -91,14 +92,15 @@ func (c *Call) whatExists(hostName string, err error) error {
 	return exists(err, "container %s is attached to network %s as %s already (%s): DEL it first", c.ContainerID, c.Network, c.IfName, hostName)
 }
 
-// PodInterface returns the result's entry for the pod's interface.
-func (c *Call) PodInterface(l link.Link) cni.Interface {
-	return cni.Interface{Name: l.Name, MAC: l.MAC, MTU: l.MTU, Sandbox: c.NetNS}
+// PodInterface returns the result's entry for Link. Like the reference plugins' it has
+// no MTU, which a later plugin of the chain may change without saying so.
+func (c *Call) PodInterface() cni.Interface {
+	return cni.Interface{Name: c.Link.Name, MAC: c.Link.MAC, Sandbox: c.NetNS}
 }
 
 // HostInterface returns the result's entry for an interface of the host.
 func HostInterface(l link.Link) cni.Interface {
-	return cni.Interface{Name: l.Name, MAC: l.MAC, MTU: l.MTU}
+	return cni.Interface{Name: l.Name, MAC: l.MAC}
 }
 
 // Families reports which families the result's addresses are of.

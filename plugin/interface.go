@@ -17,9 +17,9 @@ import (
 type Device interface {
 	Common() *Config
 
-	// Make makes the interface in the pod, down, and connects it. It returns the
-	// result's interfaces, among them the pod's as Call.PodInterface gives it. An
-	// Error with CodeExists says that nothing was made.
+	// Make makes the interface in the pod, down, sets Call.Link to it, and connects it.
+	// It returns the result's interfaces, among them the pod's as Call.PodInterface
+	// gives it. An Error with CodeExists says that nothing was made.
 	Make(ctx context.Context, c *Call) ([]cni.Interface, error)
 
 	// Connect makes the host's side fit the addresses that Call.Result has got, and
@@ -71,11 +71,7 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	if err := dev.Connect(ctx, c); err != nil {
 		return nil, err
 	}
-	pod, err := c.Pod.ByName(c.IfName)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.configure(ctx, pod); err != nil {
+	if err := c.configure(ctx, c.Link); err != nil {
 		return nil, err
 	}
 	elements, err := dev.Finish(ctx, c)

@@ -82,12 +82,12 @@ func (c Command) runOnce(ctx context.Context) ([]byte, error) {
 		return nil, cni.Errorf(cni.CodeInternal, "%s: stopped: %w", c.Argv[0], cause).WithDetails("%s", said(stderr.Bytes()))
 	}
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		return nil, c.describeExit(stdout.Bytes(), stderr.Bytes(), err)
+		return nil, c.describeExit(stdout.kept, stderr.Bytes(), err)
 	}
 	if stdout.cut {
 		return nil, cni.Errorf(cni.CodeDecoding, "%s: wrote more than %d bytes to stdout", c.Argv[0], longestOutput)
 	}
-	return stdout.Bytes(), nil
+	return stdout.kept, nil
 }
 
 func signalGroup(p *os.Process, s syscall.Signal) error {
@@ -126,19 +126,16 @@ func (c Command) describeStart(err error) error {
 // head keeps the first bytes written to it and drops the rest, so that the writer
 // is not held up.
 type head struct {
-	bytes.Buffer
 	limit int
+	kept  []byte
 	cut   bool
 }
 
 func (h *head) Write(b []byte) (int, error) {
-	room := h.limit - h.Len()
-	if len(b) > room {
-		h.cut = true
-		h.Buffer.Write(b[:room])
-		return len(b), nil
-	}
-	return h.Buffer.Write(b)
+	taken := b[:min(len(b), h.limit-len(h.kept))]
+	h.kept = append(h.kept, taken...)
+	h.cut = h.cut || len(taken) < len(b)
+	return len(b), nil
 }
 
 // tail passes on what is written to it and keeps the last bytes.

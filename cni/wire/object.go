@@ -193,7 +193,7 @@ func describe(data []byte, err error) error {
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		before := data[:min(int(s.Offset), len(data))]
 		line := 1 + bytes.Count(before, []byte("\n"))
-		column := len(before) - 1 - bytes.LastIndexByte(before, '\n')
+		column := max(1, len(before)-1-bytes.LastIndexByte(before, '\n'))
 		return fmt.Errorf("line %d, column %d: %w", line, column, err)
 	}
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {

@@ -17,25 +17,26 @@ import (
 const runningTime = 2500 * time.Millisecond
 
 // Make makes the bridge if need be, the veth, and its host end a port.
-func (b *Config) Make(ctx context.Context, c *plugin.Call) (_ []cni.Interface, err error) {
-	if b.mac, err = b.MAC(c.Request, ""); err != nil {
-		return nil, err
-	}
-	br, err := b.ensure(c.Links)
+func (b *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, error) {
+	mac, err := b.MAC(c.Request, "")
 	if err != nil {
 		return nil, err
 	}
-	host, pod, err := c.AddVeth(link.Veth{MTU: b.MTU, PeerMAC: b.mac})
+	b.link, err = b.ensure(c.Links)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Links.Set(host, link.Change{Alias: plugin.Alias(c.Tag()), Master: br.Index, Up: true}); err != nil {
+	host, err := c.AddVeth(link.Veth{MTU: b.MTU, PeerMAC: mac})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Links.Set(host, link.Change{Alias: plugin.Alias(c.Tag()), Master: b.link.Index, Up: true}); err != nil {
 		return nil, err
 	}
 	if err := b.setPort(c.Links, host); err != nil {
 		return nil, err
 	}
-	return []cni.Interface{plugin.HostInterface(br), plugin.HostInterface(host), c.PodInterface(pod)}, nil
+	return []cni.Interface{plugin.HostInterface(b.link), plugin.HostInterface(host), c.PodInterface()}, nil
 }
 
 // ensure returns the bridge, made and set as configured.

@@ -8,7 +8,6 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
@@ -33,7 +32,7 @@ type Config struct {
 	VLANTrunk           []Trunk `json:"vlanTrunk"`
 	PreserveDefaultVLAN bool    `json:"preserveDefaultVlan"`
 
-	mac net.HardwareAddr // that the pod is to have; nil: random
+	link link.Link // the bridge, as Make found or made it
 }
 
 // A Trunk names tagged VLANs that pass the pod's port: one, or a range.
@@ -55,7 +54,7 @@ func (b *Config) Validate() error {
 	b.IsGateway = b.IsGateway || b.IsDefaultGateway
 	errs := []error{b.ValidateCommon()}
 	if err := cni.CheckIfName(b.Bridge); err != nil {
-		errs = append(errs, fmt.Errorf("bridge: %w", err))
+		errs = append(errs, cni.Errorf(cni.CodeInvalidConfig, "bridge: %s", err))
 	}
 	if b.HairpinMode && b.PromiscMode {
 		errs = append(errs, errors.New("hairpinMode and promiscMode exclude one another: choose one"))

@@ -37,7 +37,7 @@ func (b *Config) completeGateways(r *cni.Result) {
 // a VLAN an interface of the host in that VLAN, which joins the result.
 func (b *Config) gatewayLink(c *plugin.Call) (link.Link, error) {
 	if b.VLAN == 0 {
-		return c.Links.ByName(b.Bridge)
+		return b.link, nil
 	}
 	l, err := b.ensureVLANLink(c.Links)
 	if err == nil {

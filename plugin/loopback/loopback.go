@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
@@ -49,7 +50,8 @@ func report(r *cni.Request, pod *link.Handle, lo link.Link) (*cni.Result, error)
 		return nil, err
 	}
 	index := 0
-	result := &cni.Result{Interfaces: []cni.Interface{{Name: name, MAC: lo.MAC, Sandbox: r.NetNS}}}
+	noMAC := make(net.HardwareAddr, 6) // as the kernel has it
+	result := &cni.Result{Interfaces: []cni.Interface{{Name: name, MAC: noMAC, Sandbox: r.NetNS}}}
 	for _, a := range addrs {
 		result.IPs = append(result.IPs, cni.IP{Address: a.Prefix, Interface: &index})
 	}

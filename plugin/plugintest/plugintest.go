@@ -87,7 +87,7 @@ func State(t testing.TB) string {
 			// A bridge without ports loses its carrier and gets it back, and the kernel
 			// assigns link-local addresses when it likes.
 			if !strings.Contains(line, "fe80::") && !strings.Contains(line, "ff00::/8") {
-				b.WriteString(strings.NewReplacer("NO-CARRIER,", "", ",LOWER_UP", "", " state DOWN", "", " state UP", "", " linkdown", "").Replace(line))
+				b.WriteString(strings.NewReplacer("NO-CARRIER,", "", ",LOWER_UP", "", " state DOWN", "", " state UP", "", " state UNKNOWN", "", " linkdown", "").Replace(line))
 			}
 		}
 	}

@@ -20,7 +20,10 @@ import (
 )
 
 // Config is the plugin's configuration: the keys that all interface plugins share.
-type Config struct{ plugin.Config }
+type Config struct {
+	plugin.Config
+	host link.Link // the host's end, as Make made it
+}
 
 // New returns the plugin on that host.
 func New(h *plugin.Host) cni.Plugin {
@@ -38,37 +41,34 @@ func (p *Config) Validate() error {
 
 // Make makes the veth.
 func (p *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, error) {
-	host, pod, err := c.AddVeth(link.Veth{MTU: p.MTU})
+	host, err := c.AddVeth(link.Veth{MTU: p.MTU})
 	if err != nil {
 		return nil, err
 	}
+	p.host = host
 	if err := c.Links.Set(host, link.Change{Alias: plugin.Alias(c.Tag()), Up: true}); err != nil {
 		return nil, err
 	}
-	return []cni.Interface{plugin.HostInterface(host), c.PodInterface(pod)}, nil
+	return []cni.Interface{plugin.HostInterface(host), c.PodInterface()}, nil
 }
 
 // Connect gives the host's end the gateways, and routes the addresses over it.
 func (p *Config) Connect(ctx context.Context, c *plugin.Call) error {
 	c.ViaGateway = true
-	host, err := c.Links.ByName(plugin.HostName(c.Tag()))
-	if err != nil {
-		return err
-	}
 	for i := range c.Result.IPs {
 		ip := &c.Result.IPs[i]
 		if !ip.Gateway.IsValid() {
 			ip.Gateway = ip.Address.Masked().Addr().Next()
 		}
 		gateway := link.Addr{Prefix: netip.PrefixFrom(ip.Gateway, ip.Gateway.BitLen()), NoDAD: true}
-		if err := c.Links.AddAddr(host, gateway); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := c.Links.AddAddr(p.host, gateway); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := c.Links.SetRoute(host, routeTo(*ip)); err != nil {
+		if err := c.Links.SetRoute(p.host, routeTo(*ip)); err != nil {
 			return err
 		}
 	}
-	return c.Forward(host.Name)
+	return c.Forward(p.host.Name)
 }
 
 // routeTo is the host's route to the pod's address.
