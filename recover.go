@@ -1,0 +1,199 @@
+package seam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/seamnet/seam/cni"
+)
+
+// Recover undoes what killed operations left, and tries again what could not be
+// undone before: the whole chain gets DEL, as it was configured then. Every other
+// operation does the first on its way in, so that Recover is for after a boot and for
+// problems that were put right. What is in flight is left alone.
+func (rt *Runtime) Recover(ctx context.Context) error {
+	if err := rt.recoverAll(ctx, ""); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	return nil
+}
+
+// recoverAll is Recover while the lock of the network held is held; unless that is
+// "", failures of other networks are left for others.
+func (rt *Runtime) recoverAll(ctx context.Context, held string) error {
+	var errs []error
+	for _, name := range rt.journalNames() {
+		if inFlight(name) {
+			errs = append(errs, rt.recoverOne(ctx, name, held))
+		}
+	}
+	for _, name := range rt.journalNames() {
+		if strings.HasSuffix(name, failedSuffix) {
+			errs = append(errs, rt.retry(ctx, filepath.Join(rt.journalDir(), name), held))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// recoverDead undoes what killed operations of idle containers left. On the way
+// into an operation on another container its failures are of no concern: they are set
+// aside, traced, and reported by Recover and Collect.
+func (rt *Runtime) recoverDead(ctx context.Context) {
+	for _, name := range rt.journalNames() {
+		if inFlight(name) {
+			_ = rt.recoverOne(ctx, name, "")
+		}
+	}
+}
+
+// journalNames lists the journal, which only holds what is in flight or failed.
+func (rt *Runtime) journalNames() []string {
+	dir, err := os.Open(rt.journalDir())
+	if err != nil {
+		return nil // not made yet
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	return names
+}
+
+func (rt *Runtime) recoverOne(ctx context.Context, name, held string) error {
+	l, err := tryLockFile(filepath.Join(rt.journalDir(), name), false, 0)
+	if errors.Is(err, errBusy) || errors.Is(err, fs.ErrNotExist) {
+		return nil // in flight, or done
+	}
+	if err != nil {
+		return err
+	}
+	err = rt.recoverLocked(ctx, l, held)
+	if err != nil {
+		l.release()
+		if errors.Is(err, errBusy) {
+			return nil // its network is being collected, and so is this
+		}
+		return err
+	}
+	return l.remove()
+}
+
+// recoverLocked undoes the intent in a container's file, if there is one, and leaves
+// the file empty; an intent that cannot be undone is set aside. An error means that
+// it is in the file still: with errBusy, because its network is being collected.
+func (rt *Runtime) recoverLocked(ctx context.Context, l *lock, held string) error {
+	in, last, err := readIntent(l.file)
+	if errors.Is(err, errNoIntent) {
+		return l.file.Truncate(0)
+	}
+	if err != nil {
+		return err
+	}
+	if err := removeFile(rt.recordScratch(in.ContainerID)); err != nil {
+		return err
+	}
+	err = rt.undo(ctx, in, last, held)
+	switch {
+	case err == nil:
+		return l.file.Truncate(0)
+	case errors.Is(err, errBusy), ctx.Err() != nil:
+		return err
+	}
+	return rt.setAside(l, in.attachment())
+}
+
+// undo detaches what an intent was about, and removes its record. The container's
+// lock is held.
+func (rt *Runtime) undo(ctx context.Context, in *intent, last *cni.Result, held string) error {
+	if in.Network.Name != held {
+		l, err := tryLockFile(rt.networkFile(in.Network.Name), true, os.O_CREATE)
+		if err != nil {
+			return err
+		}
+		defer l.remove()
+	}
+	if r, err := rt.record(in.attachment()); err == nil && r != nil && r.Result != nil {
+		last = r.Result
+	}
+	op := rt.operation(in.Network, in.container())
+	op.steps.undo = true
+	if err := op.delAll(ctx, last); err != nil {
+		return err
+	}
+	return rt.removeRecord(in.attachment())
+}
+
+// setAside moves the intent out of the container's file, so that it does not stand
+// in the way of the container's other attachments.
+func (rt *Runtime) setAside(l *lock, a cni.Attachment) error {
+	data, err := os.ReadFile(l.path)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if err := writeFile(rt.failedFile(a), l.path+".new", data); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return l.file.Truncate(0)
+}
+
+// recoverFailed tries again to undo an intent that was set aside. There may be none.
+// The container's lock is held, and so is the lock of its network, held.
+func (rt *Runtime) recoverFailed(ctx context.Context, file, held string) error {
+	in, last, err := readFailed(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, errNoIntent):
+		return removeFile(file)
+	case err != nil:
+		return err
+	}
+	if err := rt.undo(ctx, in, last, held); err != nil {
+		return fmt.Errorf("undo what is in %s: %w", file, err)
+	}
+	return removeFile(file)
+}
+
+func readFailed(file string) (*intent, *cni.Result, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	return parseIntent(data)
+}
+
+// retry is recoverFailed for who does not hold the container's lock. What is in
+// flight, and what is of another network than held, is left for another time.
+func (rt *Runtime) retry(ctx context.Context, file, held string) error {
+	in, _, err := readFailed(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && held != "" && in.Network.Name != held:
+		return nil
+	case err != nil && !errors.Is(err, errNoIntent):
+		return err
+	}
+	container, _, _ := strings.Cut(filepath.Base(file), ".")
+	l, err := tryLockFile(filepath.Join(rt.journalDir(), container), false, os.O_CREATE)
+	if errors.Is(err, errBusy) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = rt.recoverLocked(ctx, l, held)
+	if err == nil {
+		defer l.remove()
+		err = rt.recoverFailed(ctx, file, held)
+	} else {
+		l.release()
+	}
+	if errors.Is(err, errBusy) {
+		return nil
+	}
+	return err
+}
