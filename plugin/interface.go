@@ -65,7 +65,13 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	if err != nil {
 		return nil, err
 	}
-	if err := c.address(ctx, dev.Common().IPAM, podIndex); err != nil {
+	err = c.address(ctx, dev.Common().IPAM, podIndex)
+	if cni.CodeOf(err) == cni.CodeExists {
+		// Who called will not undo this, so that the earlier attachment, whose lease it is,
+		// stays whole: what was just made beside it goes here.
+		return nil, errors.Join(err, p.host.deleteLink(r))
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := dev.Connect(ctx, c); err != nil {

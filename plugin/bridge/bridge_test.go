@@ -13,6 +13,7 @@ import (
 	"github.com/seamnet/seam/netns/netnstest"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/bridge"
+	"github.com/seamnet/seam/plugin/hostlocal"
 	"github.com/seamnet/seam/plugin/plugintest"
 	"github.com/seamnet/seam/plugin/static"
 )
@@ -143,6 +144,36 @@ func TestExistingInterface(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, plugintest.State(t)+plugintest.Run(t, f.pod, "ip", "addr")); diff != "" {
 			t.Errorf("state (-before +after):\n%s", diff)
+		}
+	})
+}
+
+// TestLeaseExists: IPAM knows the attachment from an earlier ADD, whose veth someone
+// else made under another name.
+func TestLeaseExists(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		leases := t.TempDir()
+		keys := `"ipam":{"type":"host-local","dataDir":"` + leases + `","subnet":"10.1.0.0/24"}`
+		ipam := hostlocal.New(leases)
+		r := f.request(keys)
+		r.Plugins = cni.Registry{"host-local": ipam}
+		f.add("")
+		if err := f.plugin.Del(context.Background(), f.request("")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ipam.Add(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		before := plugintest.State(t)
+		if _, err := cni.Add(context.Background(), f.plugin, r); cni.CodeOf(err) != cni.CodeExists {
+			t.Errorf("add: %v, want code %d", err, cni.CodeExists)
+		}
+		if diff := cmp.Diff(before, plugintest.State(t)); diff != "" {
+			t.Errorf("state (-before +after):\n%s", diff)
+		}
+		if _, err := ipam.Add(context.Background(), r); cni.CodeOf(err) != cni.CodeExists {
+			t.Errorf("the earlier lease is gone: %v", err)
 		}
 	})
 }

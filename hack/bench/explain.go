@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// writeParts tells where the time goes.
+func (f *Figures) writeParts(b *strings.Builder) {
+	b.WriteString("## Where the time goes\n\n")
+	b.WriteString("Medians of the steps, in milliseconds, none present, one at a time. A plugin's time is without that of the plugin " +
+		"that it delegates to. Medians do not add up exactly to the median of the whole.\n\n")
+	for _, verb := range []string{"ADD", "DEL"} {
+		for _, chain := range f.Plan.Chains {
+			f.writeBreakdown(b, verb, chain)
+		}
+	}
+	f.writeStart(b)
+	c := Cell{Verb: "ADD", Contender: inProcess, Chain: f.Plan.Chains[0], Present: f.Plan.Present[0]}
+	if first := f.Parts[c][firstEver]; len(first) > 0 {
+		fmt.Fprintf(b, "The first attachment of a host also makes the bridge and the firewall's static rules, and loads what the kernel loads "+
+			"when it is first asked: in process, %s ms with %s.\n\n", digits(median(first).Wall), c.Chain)
+	}
+}
+
+func (f *Figures) writeBreakdown(b *strings.Builder, verb, chain string) {
+	fmt.Fprintf(b, "### %s, %s\n\n| | ms | times the floor |\n|---|--:|--:|\n", verb, chain)
+	none := f.Plan.Present[0]
+	base := Cell{verb, floorName, chain, none, false}
+	floor := f.median(base).Wall
+	for _, contender := range []string{inProcess, floorName} {
+		c := Cell{verb, contender, chain, none, false}
+		fmt.Fprintf(b, "| **%s** | **%s** | **%.2f** |\n", contender, digits(f.median(c).Wall), f.ratio(c, base))
+		for _, part := range f.Order[c] {
+			if part == firstEver {
+				continue
+			}
+			took := median(f.Parts[c][part]).Wall
+			fmt.Fprintf(b, "| · %s | %s | %.2f |\n", part, digits(took), times(took, floor))
+		}
+	}
+	b.WriteString("\n")
+}
+
+func times(d, base time.Duration) float64 {
+	if base == 0 {
+		return 0
+	}
+	return float64(d) / float64(base)
+}
+
+// writeStart tells what an executed plugin pays before any work.
+func (f *Figures) writeStart(b *strings.Builder) {
+	of := func(contender string) string {
+		costs := f.Start[contender]
+		if len(costs) == 0 {
+			return notMeasured
+		}
+		c := median(costs)
+		return fmt.Sprintf("%s ms (%s ms of CPU)", digits(c.Wall), digits(c.CPU))
+	}
+	for _, chain := range f.Plan.Chains {
+		c := Cell{Verb: "ADD", Contender: executed, Chain: chain, Present: f.Plan.Present[0]}
+		in := c
+		in.Contender = inProcess
+		fmt.Fprintf(b, "Executed, ADD with %s takes %s ms; in process %s ms.\n", chain, digits(f.median(c).Wall), digits(f.median(in).Wall))
+	}
+	fmt.Fprintf(b, "What is between them is libcni and the start of each plugin of the chain. A program that is started, reads its input, tells its version "+
+		"and ends takes %s if it is Seam, and %s if it is the reference's bridge plugin.\n\n", of(executed), of(reference))
+}
+
+func (f *Figures) writeMethod(b *strings.Builder, m Machine) {
+	fmt.Fprintf(b, `## How it was measured
+
+The machine: %d CPUs (%s), %s of memory, Linux %s, %s, iptables %s.
+
+To repeat it: `+"`make bench`"+`, as root, which builds the reference plugins v1.9.1 as well. It needs the packages iproute2,
+nftables and iptables, and strace to count programs. Without it, and without `+"`SEAM_REFERENCE_PLUGINS`"+` for a quick look
+at whether it works: `+"`go run ./hack/bench -quick -out /tmp`"+`.
+
+The contenders:
+
+- **%s**: the reference plugins v1.9.1, executed by libcni v1.3.1, which calls AddNetworkList and DelNetworkList. They are
+  set up as they come: masquerading and port mappings by iptables.
+- **%s**: Seam's one program under the plugins' names, executed by the same libcni from the same process.
+- **%s**: a `+"`seam.Runtime`"+` with the built-in plugins linked in, with journal, locks, cache and leases.
+- **%s**: the same changes to the kernel by bare netlink messages in one loop, each waited for: the veth with its peer in the
+  pod, its host end's alias, bridge and state in one message, address, state and route in the pod, and one nftables
+  transaction. It writes no files, looks up one index and returns no result. Before the run, `+"`ip`, `nft`"+` and the settings of
+  the links were compared after Seam's ADD and after the floor's, and after DEL: they did not differ.
+
+`, m.CPUs, m.CPU, m.Memory, m.Kernel, m.Go, m.IPTables, reference, executed, inProcess, floorName)
+	f.writeConditions(b)
+}
+
+func (f *Figures) writeConditions(b *strings.Builder) {
+	p := f.Plan
+	fmt.Fprintf(b, `The conditions:
+
+- Each contender has a host of its own, a network and a mount namespace, for each chain and number of present attachments, with
+  /run and /var/lib/cni on a tmpfs. All hosts of a chain take turns, in %d rounds, so that whatever else the machine does hits all
+  of them; the reference has its turn in every %s round. Before that, each is warmed up.
+- In every host one attachment stays throughout, besides those that are counted as present: the bridge is up, and what
+  attachments share is there. The bridge has a subnet of /%d; a bridge cannot have more than 1,023 ports.
+- Pods are made before the clock starts, and kept. Before each turn the process waits until the kernel's lock of links is free.
+- A turn is %d attachments one after another, all ADD and then all DEL, and then %d at once, all ADD and then all DEL. Each figure
+  is thus the median of %d calls, or of %d turns at once; of the reference, of %d and %d.
+- CPU that the kernel spends on its own threads on behalf of an attachment is in nobody's account.
+
+The run took %s.
+`, p.Rounds, ordinal(p.ReferenceEvery), subnetBits, p.Alone, p.Width,
+		p.Rounds*p.Alone, p.Rounds, p.referenceTurns()*p.Alone, p.referenceTurns(), f.Took.Round(time.Second))
+}
+
+func ordinal(n int) string {
+	words := []string{"", "single", "second", "third", "fourth", "fifth"}
+	if n < len(words) {
+		return words[n]
+	}
+	return fmt.Sprintf("%dth", n)
+}

@@ -1,0 +1,93 @@
+// Command bench measures Seam against the reference plugins and against the least
+// that the kernel allows, all in one run on one machine, and writes
+// docs/benchmarks.md and benchmarks.svg.
+//
+// It makes pods and hosts in namespaces of their own and leaves nothing on the
+// machine. It is not a test: it passes no judgement on a slow machine but on the
+// page. To see what a contender does while it runs: nsenter -t PID -n -m, where PID is
+// one of the processes "bench".
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+)
+
+const referenceVariable = "SEAM_REFERENCE_PLUGINS"
+
+func main() {
+	if asHost(os.Stdin, os.Stdout) {
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	out := flags.String("out", "docs", "folder for benchmarks.md and benchmarks.svg")
+	quick := flags.Bool("quick", false, "only show that it works: few rounds, few present")
+	present := flags.Int("present", 0, "attachments that are present where it is not none, at most 1000 (default 1000; quick: 4)")
+	prefill := flags.Duration("prefill", 0, "how long making those of one host may take; when it is over, fewer are present (default 5m; quick: 5s)")
+	rounds := flags.Int("rounds", 0, "turns of each host (default 12; quick: 1)")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	plan := fullPlan()
+	if *quick {
+		plan = quickPlan()
+	}
+	plan.Present[1] = cmp.Or(*present, plan.Present[1])
+	plan.Prefill = cmp.Or(*prefill, plan.Prefill)
+	plan.Rounds = cmp.Or(*rounds, plan.Rounds)
+	plan.Progress = os.Stderr
+	plan.Reference = os.Getenv(referenceVariable)
+	if plan.Reference == "" && !*quick {
+		return errors.New(referenceVariable + ": not set; make bench builds the reference plugins and sets it")
+	}
+	f, err := bench(ctx, plan)
+	if err != nil {
+		return err
+	}
+	return write(*out, f)
+}
+
+// bench builds Seam and carries out the plan.
+func bench(ctx context.Context, plan Plan) (*Figures, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("needs root: makes network namespaces")
+	}
+	if slices.Max(plan.Present) > 1000 {
+		return nil, errors.New("a bridge has at most 1,023 ports: at most 1000 present")
+	}
+	dir, err := os.MkdirTemp("", "seam-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := buildSeam(ctx, dir); err != nil {
+		return nil, err
+	}
+	plan.Seam = dir
+	return plan.carryOut(ctx)
+}
+
+func write(dir string, f *Figures) error {
+	page := filepath.Join(dir, "benchmarks.md")
+	if err := os.WriteFile(page, []byte(f.page(thisMachine())), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "benchmarks.svg"), []byte(f.plot()), 0o644)
+}

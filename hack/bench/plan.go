@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// A Plan says what is measured, and how often.
+type Plan struct {
+	Chains  []string
+	Present []int // attachments that stay
+	Width   int   // at a time, where it is not one
+
+	Rounds         int // in each, every host has its turn
+	Alone          int // attachments one after another in a round
+	ReferenceEvery int // the reference has its turn in every such round only
+
+	Reference string // folder of the reference plugins; empty: they are left out
+	Seam      string // folder of Seam's
+	Prefill   time.Duration
+	Progress  io.Writer
+}
+
+func fullPlan() Plan {
+	return Plan{
+		Chains: []string{masqueraded, forwarded}, Present: []int{0, 1000}, Width: 16,
+		Rounds: 12, Alone: 6, ReferenceEvery: 3, Prefill: 5 * time.Minute,
+	}
+}
+
+// quickPlan shows that all of it works, and measures nothing that counts.
+func quickPlan() Plan {
+	return Plan{
+		Chains: []string{masqueraded, forwarded}, Present: []int{0, 4}, Width: 2,
+		Rounds: 1, Alone: 2, ReferenceEvery: 1, Prefill: 5 * time.Second,
+	}
+}
+
+// referenceTurns is how many turns a host of the reference has.
+func (p Plan) referenceTurns() int { return (p.Rounds + p.ReferenceEvery - 1) / p.ReferenceEvery }
+
+func (p Plan) contenders() []string {
+	if p.Reference == "" {
+		return []string{executed, inProcess, floorName}
+	}
+	return []string{reference, executed, inProcess, floorName}
+}
+
+func (p Plan) binDir(contender string) string {
+	if contender == reference {
+		return p.Reference
+	}
+	return p.Seam
+}
+
+// pluginNames are those that the chains use.
+var pluginNames = []string{"bridge", "host-local", "portmap"}
+
+// buildSeam builds Seam as it is installed: one program under the plugins' names.
+func buildSeam(ctx context.Context, dir string) error {
+	program := filepath.Join(dir, "seam")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "github.com/seamnet/seam/cmd/seam")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build seam: %w\n%s", err, out)
+	}
+	for _, name := range pluginNames {
+		if err := os.Link(program, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p Plan) say(format string, args ...any) {
+	fmt.Fprintf(p.Progress, format+"\n", args...)
+}
+
+// carryOut measures everything. All hosts of a chain are there at once and have
+// their turns in every round, so that what else the machine does hits all alike.
+func (p Plan) carryOut(ctx context.Context) (*Figures, error) {
+	start := time.Now()
+	f := newFigures(p)
+	for _, chain := range p.Chains {
+		if err := p.measureChain(ctx, f, chain); err != nil {
+			return nil, err
+		}
+	}
+	f.Took = time.Since(start)
+	return f, nil
+}
+
+// A seat is a host with its place in the plan.
+type seat struct {
+	*remote
+	planned int
+}
+
+func (p Plan) measureChain(ctx context.Context, f *Figures, chain string) error {
+	seats, err := p.seats(ctx, f, chain)
+	defer func() {
+		for _, s := range seats {
+			s.stop()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	for _, s := range seats {
+		if err := p.examine(f, s); err != nil {
+			return err
+		}
+	}
+	for n := range p.Rounds {
+		p.say("%s: round %d of %d", chain, n+1, p.Rounds)
+		for i := range seats {
+			s := seats[(i+n)%len(seats)]
+			if s.Contender == reference && n%p.ReferenceEvery != 0 {
+				continue
+			}
+			if err := p.turn(f, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// seats makes the hosts; with an error, those that there are.
+func (p Plan) seats(ctx context.Context, f *Figures, chain string) ([]seat, error) {
+	var seats []seat
+	for _, present := range p.Present {
+		for _, contender := range p.contenders() {
+			p.say("%s: making the host of %s, %d present", chain, contender, present)
+			r, err := startHost(ctx, Host{
+				Contender: contender, Chain: chain, Present: present, Width: p.Width,
+				BinDir: p.binDir(contender), Prefill: p.Prefill,
+			})
+			if err != nil {
+				return seats, err
+			}
+			seats = append(seats, seat{r, present})
+			f.Present[Cell{Contender: contender, Chain: chain, Present: present}] = r.Present
+			f.take(r.Host, present, false, r.first)
+		}
+	}
+	return seats, nil
+}
+
+// examine asks a host, once, what does not change from round to round.
+func (p Plan) examine(f *Figures, s seat) error {
+	if s.planned != p.Present[0] {
+		return nil
+	}
+	programs, err := s.order(doPrograms, 1)
+	if err != nil {
+		return err
+	}
+	if programs.Programs != nil {
+		f.Programs[Cell{Contender: s.Contender, Chain: s.Chain}] = programs.Programs
+	}
+	switch s.Contender {
+	case floorName:
+		same, err := s.order(doCompare, 1)
+		if err != nil {
+			return err
+		}
+		f.State[s.Chain] = same.State
+	case reference, executed:
+		started, err := s.order(doStart, p.Rounds*p.Alone)
+		if err != nil {
+			return err
+		}
+		f.Start[s.Contender] = append(f.Start[s.Contender], started.Add...)
+	}
+	return nil
+}
+
+func (p Plan) turn(f *Figures, s seat) error {
+	alone, err := s.order(doAlone, p.Alone)
+	if err != nil {
+		return err
+	}
+	f.take(s.Host, s.planned, false, alone)
+	together, err := s.order(doTogether, p.Width)
+	if err != nil {
+		return err
+	}
+	f.take(s.Host, s.planned, true, together)
+	return nil
+}
