@@ -109,9 +109,9 @@ type Change struct {
 	Master int    // index of a bridge to become a port of
 }
 
-// Set changes a link.
+// Set changes a link, which may be known by nothing but its name.
 func (h *Handle) Set(l Link, c Change) error {
-	if c.onlyUp() {
+	if c.onlyUp() && l.Index != 0 {
 		return failure("set link up", l.Name, h.nl.LinkSetUp(device(l)))
 	}
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -123,6 +123,9 @@ func (h *Handle) Set(l Link, c Change) error {
 		msg.Flags = unix.IFF_UP
 	}
 	data := []nl.NetlinkRequestData{msg}
+	if l.Index == 0 {
+		data = append(data, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(l.Name)))
+	}
 	if c.MAC != nil {
 		data = append(data, nl.NewRtAttr(unix.IFLA_ADDRESS, c.MAC))
 	}

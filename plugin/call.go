@@ -65,24 +65,21 @@ func Alias(tag cni.Tag) string { return aliasPrefix + string(tag) }
 
 const aliasPrefix = "seam:"
 
-// AddVeth makes the attachment's veth, whose peer is the pod's interface, sets Link
-// and returns the host's end. Both ends are down. The host's end bears no tag yet: the Device
-// sets Alias in the message that connects it. A crash between the two leaves a veth
-// that Del finds by its name, and that goes away with the pod.
-func (c *Call) AddVeth(v link.Veth) (host link.Link, err error) {
+// AddVeth makes the attachment's veth, whose host end has HostName and whose peer is
+// the pod's interface, and sets Link. Both ends are down. The host's end bears no tag
+// yet: the Device sets Alias in the message that connects it. A crash between the two
+// leaves a veth that Del finds by its name, and that goes away with the pod.
+func (c *Call) AddVeth(v link.Veth) error {
 	v.Name, v.PeerName, v.PeerNS = HostName(c.Tag()), c.IfName, c.PodNS
-	err = c.Links.AddVeth(v)
+	err := c.Links.AddVeth(v)
 	if errors.Is(err, fs.ErrExist) {
-		return host, c.whatExists(v.Name, err)
+		return c.whatExists(v.Name, err)
 	}
 	if err != nil {
-		return host, err
-	}
-	if host, err = c.Links.ByName(v.Name); err != nil {
-		return host, err
+		return err
 	}
 	c.Link, err = c.Pod.ByName(c.IfName)
-	return host, err
+	return err
 }
 
 func (c *Call) whatExists(hostName string, err error) error {

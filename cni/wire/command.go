@@ -49,7 +49,7 @@ func NewCommand(verb string, r *cni.Request, argv ...string) (Command, error) {
 
 // Run executes the command to its end and returns what it wrote to stdout, at most
 // 1 MiB. At the end of ctx its process group gets SIGTERM and, two seconds later,
-// SIGKILL; the error then matches that of ctx. If it fails by itself, the error is a
+// SIGKILL; the error then has ctx's cause. If it fails by itself, the error is a
 // *cni.Error as DecodeError makes it. A file that is just being written ("text file
 // busy") is tried again for some seconds.
 func (c Command) Run(ctx context.Context) (stdout []byte, err error) {
@@ -77,7 +77,7 @@ func (c Command) runOnce(ctx context.Context) ([]byte, error) {
 		return nil, c.describeStart(err)
 	}
 	err := cmd.Wait()
-	if cause := ctx.Err(); cause != nil && err != nil {
+	if cause := context.Cause(ctx); cause != nil && err != nil {
 		_ = signalGroup(cmd.Process, syscall.SIGKILL) // what outlived its leader
 		return nil, cni.Errorf(cni.CodeInternal, "%s: stopped: %w", c.Argv[0], cause).WithDetails("%s", said(stderr.Bytes()))
 	}

@@ -256,20 +256,20 @@ func TestExecutableLeavesADaemon(t *testing.T) {
 func TestExecutableIsBusy(t *testing.T) {
 	dir := t.TempDir()
 	file := script(t, dir, "busy", `echo '{"ips":[{"address":"10.0.0.2/24"}]}'`)
-	w, err := os.OpenFile(file, os.O_WRONLY, 0)
+	installer, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(30*time.Millisecond, func() { w.Close() })
+	time.AfterFunc(30*time.Millisecond, func() { installer.Close() })
 	r, _ := request(t, "")
 	if _, err := (&Executable{File: file}).Add(t.Context(), r); err != nil {
 		t.Error(err)
 	}
-	w, err = os.OpenFile(file, os.O_WRONLY, 0)
+	forever, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
+	defer forever.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if _, err := (&Executable{File: file}).Add(ctx, r); !errors.Is(err, syscall.ETXTBSY) {

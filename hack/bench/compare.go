@@ -67,28 +67,42 @@ func stateOf(ctx context.Context, c contender, p *pod) (attached string, err err
 	return attached, nil
 }
 
-// awaitUp waits until the kernel has noticed that the pod's host end can carry
-// frames, which it does a moment after both ends are up.
+// awaitUp waits until the kernel has noticed of both ends of the veth that they can
+// carry frames, which it does a moment after they are up.
 func awaitUp(p *pod) error {
-	const operationallyUp = 6 // IF_OPER_UP
-	s, err := dial(unix.NETLINK_ROUTE)
+	host, err := dial(unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	for range 1000 {
-		m := linkMessage(unix.RTM_GETLINK, 0, 0, false)
-		m.text(unix.IFLA_IFNAME, plugin.HostName(p.tag()))
-		body, err := s.ask(m)
+	defer host.close()
+	if err := awaitCarrier(host, plugin.HostName(p.tag())); err != nil {
+		return err
+	}
+	return p.ns.Do(func() error {
+		inside, err := dial(unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
+		}
+		defer inside.close()
+		return awaitCarrier(inside, podIfName)
+	})
+}
+
+func awaitCarrier(s *socket, name string) error {
+	const operationallyUp = 6 // IF_OPER_UP
+	for range 1000 {
+		m := linkMessage(unix.RTM_GETLINK, 0, 0, false)
+		m.text(unix.IFLA_IFNAME, name)
+		body, err := s.ask(m)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
 		}
 		if is := attributes(body[unix.SizeofIfInfomsg:])[unix.IFLA_OPERSTATE]; len(is) == 1 && is[0] == operationallyUp {
 			return nil
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return fmt.Errorf("link %s: does not become operational", plugin.HostName(p.tag()))
+	return fmt.Errorf("link %s: does not become operational", name)
 }
 
 // state is the host and the pod in words, without what differs each time (indexes, MAC

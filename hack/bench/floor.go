@@ -13,13 +13,14 @@ import (
 )
 
 // A floor makes the kernel changes that Seam makes for an attachment, and nothing
-// else: no files, no look-ups but one, no result. What attachments share (bridge,
+// else: no files, no look-ups but that of an index, no result. What attachments share (bridge,
 // static rules) is there already, made for the pod "model", whose firewall elements
 // it copies.
 type floor struct {
 	model    identity
 	elements []element
 	bridge   int32
+	hairpin  bool       // ports are in hairpin mode, which portmap wants
 	doors    chan doors // opened before the clock starts, one pair for each that runs at a time
 	parts    *parts
 }
@@ -27,9 +28,9 @@ type floor struct {
 // doors are the host's netlink sockets.
 type doors struct{ route, firewall *socket }
 
-func newFloor(model *pod, width int, p *parts) (*floor, error) {
-	f := &floor{model: model.identity(), doors: make(chan doors, width), parts: p}
-	for range width {
+func newFloor(h Host, model *pod, p *parts) (*floor, error) {
+	f := &floor{model: model.identity(), hairpin: h.Chain == forwarded, doors: make(chan doors, h.Width), parts: p}
+	for range h.Width {
 		route, err := dial(unix.NETLINK_ROUTE)
 		if err != nil {
 			return nil, err
@@ -65,6 +66,12 @@ func (f *floor) add(_ context.Context, p *pod) error {
 		return fmt.Errorf("floor: set host end: %w", err)
 	}
 	watch.lap("make its host end a port of the bridge, up")
+	if f.hairpin {
+		if err := setHairpin(d.route, plugin.HostName(p.tag())); err != nil {
+			return fmt.Errorf("floor: set hairpin: %w", err)
+		}
+		watch.lap("let the port send back where it came from")
+	}
 	inside, err := enter(p.ns)
 	if err != nil {
 		return fmt.Errorf("floor: enter pod: %w", err)
@@ -128,6 +135,21 @@ func (f *floor) connect(s *socket, p *pod) error {
 	m.text(unix.IFLA_IFNAME, plugin.HostName(p.tag()))
 	m.attr(unix.IFLA_IFALIAS, []byte(plugin.Alias(p.tag())))
 	m.number(unix.IFLA_MASTER, uint32(f.bridge))
+	return s.do(m)
+}
+
+// setHairpin sets the mode of a bridge's port. The kernel takes it only by a message of
+// its own, and by index.
+func setHairpin(s *socket, name string) error {
+	index, err := indexOf(s, name)
+	if err != nil {
+		return err
+	}
+	const brportMode = 4 // IFLA_BRPORT_MODE
+	fixed := ifinfo(index, false)
+	fixed[0] = unix.AF_BRIDGE
+	m := newMessage(unix.RTM_SETLINK, 0, fixed)
+	m.nest(unix.NLA_F_NESTED|unix.IFLA_PROTINFO, func() { m.attr(brportMode, []byte{1}) })
 	return s.do(m)
 }
 

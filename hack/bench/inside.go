@@ -146,7 +146,7 @@ func (h *inside) prepare(ctx context.Context) (err error) {
 	h.parts.fetch()
 	watch.lap(firstEver)
 	if h.Contender == floorName {
-		if h.contender, err = newFloor(h.model, h.Width, h.parts); err != nil {
+		if h.contender, err = newFloor(h.Host, h.model, h.parts); err != nil {
 			return err
 		}
 	}

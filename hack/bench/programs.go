@@ -93,7 +93,7 @@ func (h *inside) call(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		h.contender, err = newFloor(model, 1, h.parts)
+		h.contender, err = newFloor(h.Host, model, h.parts)
 		if err != nil {
 			return err
 		}

@@ -20,12 +20,13 @@ import (
 const module = "github.com/seamnet/seam"
 
 // floors: a package imports only packages of lower floors. The plugins' floor has
-// three storeys: the frame, the plugins, the list of them all.
+// three storeys: the frame, the plugins, the list of them all; the programs' has two: a
+// program, and the rooms below its folder.
 var floors = []struct {
 	floor  float64
 	folder string // itself and what is below it; the longest match counts
 }{
-	{1, "cni"}, {1, "cnm"}, {1, "ipam"}, {1, "netns"},
+	{1, "cni"}, {1, "cnm"}, {1, "ipam"}, {1, "netns"}, {1, "examples"},
 	{2, "cni/wire"}, {2, "cnm/wire"}, {2, "link"}, {2, "nft"},
 	{3, "."}, {3, "lease"},
 	{4, "plugin"}, {4, "docker"}, {4, "oci"}, {4, "overlay"}, {4, "policy"}, {4, "dns"},
@@ -41,8 +42,13 @@ func floorOf(folder string) (float64, bool) {
 			best, floor, found = len(f.folder), f.floor, true
 		}
 	}
-	if strings.HasPrefix(folder, "plugin/") && folder != "plugin/all" {
+	switch {
+	case strings.HasPrefix(folder, "plugin/") && folder != "plugin/all":
 		floor = 4.1
+	case strings.HasPrefix(folder, "cmd/") && strings.Count(folder, "/") > 1:
+		floor = 5.9
+	case folder == "netns/netnstest":
+		floor = 1.1
 	}
 	return floor, found
 }

@@ -7,16 +7,26 @@ import (
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/bridge"
+	"github.com/seamnet/seam/plugin/hostlocal"
 	"github.com/seamnet/seam/plugin/loopback"
+	"github.com/seamnet/seam/plugin/masquerade"
+	"github.com/seamnet/seam/plugin/portmap"
 	"github.com/seamnet/seam/plugin/ptp"
+	"github.com/seamnet/seam/plugin/static"
+	"github.com/seamnet/seam/plugin/wrap"
 )
 
 // Registry returns the plugins, on that host.
 func Registry(h *plugin.Host) cni.Registry {
 	return cni.Registry{
-		"bridge":   bridge.New(h),
-		"loopback": loopback.New(),
-		"ptp":      ptp.New(h),
+		"bridge":     bridge.New(h),
+		"host-local": hostlocal.New(h.Dirs.Leases),
+		"loopback":   loopback.New(),
+		"masquerade": masquerade.New(h),
+		"portmap":    portmap.New(h),
+		"ptp":        ptp.New(h),
+		"static":     static.New(),
+		"wrap":       wrap.New(),
 	}
 }
 
@@ -24,8 +34,13 @@ func Registry(h *plugin.Host) cni.Registry {
 // holds its defaults: what a file's keys are compared with.
 func Configs() map[string]func() any {
 	return map[string]func() any{
-		"bridge":   func() any { return &bridge.Config{Bridge: "cni0"} },
-		"loopback": func() any { return &loopback.Config{} },
-		"ptp":      func() any { return &ptp.Config{} },
+		"bridge":     func() any { return &bridge.Config{Bridge: "cni0"} },
+		"host-local": func() any { return &hostlocal.Config{} },
+		"loopback":   func() any { return &loopback.Config{} },
+		"masquerade": func() any { return masquerade.Default() },
+		"portmap":    func() any { return portmap.Default() },
+		"ptp":        func() any { return &ptp.Config{} },
+		"static":     func() any { return &static.Config{} },
+		"wrap":       func() any { return wrap.Default() },
 	}
 }

@@ -26,10 +26,10 @@ func (b *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, err
 	if err != nil {
 		return nil, err
 	}
-	host, err := c.AddVeth(link.Veth{MTU: b.MTU, PeerMAC: mac})
-	if err != nil {
+	if err := c.AddVeth(link.Veth{MTU: b.MTU, PeerMAC: mac}); err != nil {
 		return nil, err
 	}
+	host := link.Link{Name: plugin.HostName(c.Tag())}
 	if err := c.Links.Set(host, link.Change{Alias: plugin.Alias(c.Tag()), Master: b.link.Index, Up: true}); err != nil {
 		return nil, err
 	}
@@ -71,6 +71,9 @@ func (b *Config) ensure(links *link.Handle) (link.Link, error) {
 	return br, nil
 }
 
+// madeAlias is the alias of bridges that Seam made, whose MAC address stays.
+const madeAlias = "seam"
+
 // create makes the bridge; another call may do so at the same time. Its MAC address
 // is set to the one it has, which pins it: otherwise it would be the lowest of its
 // ports', and pods would lose their gateway whenever that port goes.
@@ -90,10 +93,18 @@ func (b *Config) create(links *link.Handle) (link.Link, error) {
 	if err := link.Sysctl("ipv6/conf/" + b.Bridge + "/accept_ra").Write("0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return br, err
 	}
-	return br, links.Set(br, link.Change{MAC: br.MAC, Up: true})
+	br.Up, br.Alias = true, madeAlias
+	return br, links.Set(br, link.Change{MAC: br.MAC, Alias: madeAlias, Up: true})
 }
 
-func (b *Config) setPort(links *link.Handle, port link.Link) error {
+func (b *Config) setPort(links *link.Handle, host link.Link) error {
+	if !b.HairpinMode && !b.PortIsolation && !b.filtered() {
+		return nil
+	}
+	port, err := links.ByName(host.Name)
+	if err != nil {
+		return err
+	}
 	if b.HairpinMode {
 		if err := links.SetHairpin(port); err != nil {
 			return err
@@ -129,23 +140,28 @@ func (b *Config) Connect(ctx context.Context, c *plugin.Call) error {
 	return c.Forward(gateway.Name)
 }
 
-// Finish waits until the port carries frames, and reports the bridge's MAC address,
-// which the first port may have changed on a bridge that someone else made.
-func (b *Config) Finish(ctx context.Context, c *plugin.Call) ([]nft.Element, error) {
-	hostName := plugin.HostName(c.Tag())
-	if !b.LeaveDown {
+// Finish waits until the port carries frames, and reports the MAC addresses: the
+// port's, and that of the bridge, which its first port changes on a bridge that
+// someone else made.
+func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, err error) {
+	host := link.Link{Name: plugin.HostName(c.Tag())}
+	if b.LeaveDown {
+		host, err = c.Links.ByName(host.Name)
+	} else {
 		ctx, cancel := context.WithTimeout(ctx, runningTime)
 		defer cancel()
-		if _, err := c.Links.WaitRunning(ctx, hostName); err != nil {
-			return nil, err
-		}
+		host, err = c.Links.WaitRunning(ctx, host.Name)
 	}
-	br, err := c.Links.ByName(b.Bridge)
 	if err != nil {
 		return nil, err
 	}
-	c.Result.Interfaces[0].MAC = br.MAC
-	return b.guard(c, hostName), nil
+	if b.link.Alias != madeAlias {
+		if b.link, err = c.Links.ByName(b.Bridge); err != nil {
+			return nil, err
+		}
+	}
+	c.Result.Interfaces[0].MAC, c.Result.Interfaces[1].MAC = b.link.MAC, host.MAC
+	return b.guard(c, host.Name), nil
 }
 
 // guard returns the element that lets only the pod's own MAC address in.

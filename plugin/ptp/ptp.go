@@ -41,15 +41,17 @@ func (p *Config) Validate() error {
 
 // Make makes the veth.
 func (p *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, error) {
-	host, err := c.AddVeth(link.Veth{MTU: p.MTU})
-	if err != nil {
+	if err := c.AddVeth(link.Veth{MTU: p.MTU}); err != nil {
 		return nil, err
 	}
-	p.host = host
-	if err := c.Links.Set(host, link.Change{Alias: plugin.Alias(c.Tag()), Up: true}); err != nil {
+	var err error
+	if p.host, err = c.Links.ByName(plugin.HostName(c.Tag())); err != nil {
 		return nil, err
 	}
-	return []cni.Interface{plugin.HostInterface(host), c.PodInterface()}, nil
+	if err := c.Links.Set(p.host, link.Change{Alias: plugin.Alias(c.Tag()), Up: true}); err != nil {
+		return nil, err
+	}
+	return []cni.Interface{plugin.HostInterface(p.host), c.PodInterface()}, nil
 }
 
 // Connect gives the host's end the gateways, and routes the addresses over it.

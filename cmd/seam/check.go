@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/cni"
+)
+
+type checkFlags struct {
+	containerFlags
+	all, repair bool
+}
+
+func (c *cli) checkCommand() *cobra.Command {
+	var f checkFlags
+	cmd := &cobra.Command{
+		Use:   "check [NETWORK NETNS | --all]",
+		Short: "Say whether an attachment is as it was made",
+		Long: `Ask every plugin whether what it made is still there: links, addresses, routes,
+leases, rules. If something is missing the exit code is 3.
+
+With --repair, Seam's firewall table is set again from its records when something
+is missing, and the check is made once more. Containers are not touched.`,
+		Example: `  seam check blue /run/netns/c1
+  seam check --all --repair`,
+		Annotations:       map[string]string{specObject: "yes"},
+		ValidArgsFunction: c.completeNetworkAndNamespace,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.all && len(args) == 0 {
+				return nil
+			}
+			return networkAndNamespace(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.all {
+				return c.checkAll(cmd.Context(), f.repair)
+			}
+			return c.checkOne(cmd.Context(), &f, args)
+		},
+	}
+	f.identity(cmd)
+	f.wishes(cmd)
+	cmd.Flags().BoolVar(&f.all, "all", false, "check all attachments")
+	cmd.Flags().BoolVar(&f.repair, "repair", false, "set the firewall again if something is missing, and check again")
+	return cmd
+}
+
+func (c *cli) checkOne(ctx context.Context, f *checkFlags, args []string) error {
+	n, err := c.knownNetwork(args[0])
+	if err != nil {
+		return err
+	}
+	con, err := c.container(n, &f.containerFlags, args[1:])
+	if err != nil {
+		return err
+	}
+	defer c.progress("checking %s of %s on %s", con.IfName, con.ID, n.Name)()
+	repaired, err := c.check(ctx, f.repair, func() error { return c.runtime().Check(ctx, n, con) })
+	if err != nil {
+		return err
+	}
+	return c.saySound(repaired)
+}
+
+// check calls ask, and again after a repair if that is wanted and the first answer
+// was an error that a repair can help.
+func (c *cli) check(ctx context.Context, repair bool, ask func() error) (repaired bool, err error) {
+	err = ask()
+	if err == nil || exitOf(err) != exitFailed || ctx.Err() != nil {
+		return false, err
+	}
+	if !repair {
+		return false, &failure{err, exitDiffers, "add --repair if it is the firewall; else seam del and seam add"}
+	}
+	table, openErr := c.host.Table()
+	if openErr != nil {
+		return false, errors.Join(err, fmt.Errorf("repair: %w", openErr))
+	}
+	if repairErr := table.Repair(); repairErr != nil {
+		return false, errors.Join(err, fmt.Errorf("repair: %w", repairErr))
+	}
+	if err = ask(); err != nil {
+		return false, &failure{err, exitDiffers, "the firewall was set again and that did not help: seam del and seam add"}
+	}
+	return true, nil
+}
+
+func (c *cli) saySound(repaired bool) error {
+	if c.flags.json {
+		return c.printJSON(map[string]bool{"sound": true, "repaired": repaired})
+	}
+	if repaired {
+		fmt.Fprintln(c.err, "something was missing; the firewall was set again, and now all is there")
+	}
+	return nil
+}
+
+// A checked is the answer for one of all attachments.
+type checked struct {
+	cni.Attachment
+	Sound    bool   `json:"sound"`
+	Repaired bool   `json:"repaired,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+func (c *cli) checkAll(ctx context.Context, repair bool) error {
+	records, err := c.runtime().Attachments()
+	if err != nil {
+		return err
+	}
+	defer c.progress("checking %d attachments", len(records))()
+	answers, broken := make([]checked, 0, len(records)), 0
+	for i := range records {
+		a := checked{Attachment: records[i].Attachment}
+		a.Repaired, err = c.check(ctx, repair, func() error { return c.checkRecord(ctx, &records[i]) })
+		if a.Sound = err == nil; !a.Sound {
+			a.Error = err.Error()
+			broken++
+		}
+		answers = append(answers, a)
+	}
+	if err := c.printChecked(answers); err != nil || broken == 0 {
+		return err
+	}
+	return &failure{cni.Errorf(cni.CodeInternal, "%d of %d attachments are not as they were made: %w", broken, len(answers), errSaid), exitDiffers, ""}
+}
+
+func (c *cli) checkRecord(ctx context.Context, r *seam.Record) error {
+	n, err := seam.Load(c.flags.confDir, r.Network)
+	if errors.Is(err, fs.ErrNotExist) {
+		n, err = r.Recorded()
+	}
+	if err != nil {
+		return err
+	}
+	return c.runtime().Check(ctx, n, container(r))
+}
+
+// container returns the container as it was attached.
+func container(r *seam.Record) seam.Container {
+	return seam.Container{ID: r.ContainerID, IfName: r.IfName, NetNS: r.NetNS, Args: r.Args, Capabilities: r.Capabilities}
+}
+
+func (c *cli) printChecked(answers []checked) error {
+	if c.flags.json {
+		return c.printJSON(answers)
+	}
+	t := newTable("NETWORK", "CONTAINER", "INTERFACE", "CHECK")
+	for _, a := range answers {
+		state := "sound"
+		switch {
+		case a.Error != "":
+			state = a.Error
+		case a.Repaired:
+			state = "repaired"
+		}
+		t.row(a.Network, a.ContainerID, a.IfName, oneLine(state))
+	}
+	t.print(c.out)
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seamnet/seam"
+)
+
+// completeNetwork offers the networks that there are.
+func (c *cli) completeNetwork(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	networks, _ := seam.LoadAll(c.flags.confDir) // what is broken cannot be completed
+	var names []string
+	for _, n := range networks {
+		names = append(names, n.Name+"\t"+n.File)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeNetworkAndNamespace offers networks, then the named namespaces beside
+// files.
+func (c *cli) completeNetworkAndNamespace(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return c.completeNetwork(cmd, args, typed)
+	case 1:
+		entries, _ := os.ReadDir(namedNamespaces)
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names, cobra.ShellCompDirectiveDefault
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeAttachment offers containers, then the interfaces of the one chosen.
+func (c *cli) completeAttachment(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	records, _ := c.records()
+	var words []string
+	for _, r := range records {
+		switch {
+		case len(args) == 0:
+			words = append(words, r.ContainerID+"\t"+r.IfName+" on "+r.Network)
+		case len(args) == 1 && r.ContainerID == args[0]:
+			words = append(words, r.IfName+"\t"+r.Network)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,42 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func (c *cli) delCommand() *cobra.Command {
+	var f containerFlags
+	cmd := &cobra.Command{
+		Use:   "del NETWORK [NETNS]",
+		Short: "Detach a container from a network",
+		Long: `Detach a container from a network: its interface, addresses, routes, rules and
+leases go. What is gone already, the namespace included, is no error. With --id
+the namespace may be left out.`,
+		Example: `  seam del blue /run/netns/c1
+  seam del blue --id web`,
+		Annotations:       map[string]string{specObject: "yes"},
+		ValidArgsFunction: c.completeNetworkAndNamespace,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && f.id != "" {
+				return nil
+			}
+			return networkAndNamespace(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return c.del(cmd, &f, args) },
+	}
+	f.identity(cmd)
+	f.wishes(cmd)
+	return cmd
+}
+
+func (c *cli) del(cmd *cobra.Command, f *containerFlags, args []string) error {
+	n, err := c.knownNetwork(args[0])
+	if err != nil {
+		return err
+	}
+	con, err := c.container(n, f, args[1:])
+	if err != nil {
+		return err
+	}
+	defer c.progress("detaching %s of %s from %s", con.IfName, con.ID, n.Name)()
+	err = c.runtime().Detach(cmd.Context(), n, con)
+	return hint(err, "seam del again when the cause is gone, or seam gc %s", n.Name)
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seamnet/seam/cmd/seam/multicall"
+)
+
+type installFlags struct {
+	binDir string
+	names  []string
+	keep   bool
+}
+
+// folder adds the flags that install and uninstall share.
+func (f *installFlags) folder(c *cli, cmd *cobra.Command) {
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&f.binDir, "bin-dir", defaultPluginDirs[0], "`folder` in which runtimes look for plugins")
+	cmd.Flags().StringSliceVar(&f.names, "names", c.pluginNames(), "`plugins`, by name")
+}
+
+func (c *cli) pluginNames() []string { return slices.Sorted(maps.Keys(c.builtins)) }
+
+func (c *cli) installCommand() *cobra.Command {
+	var f installFlags
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Put the plugins where runtimes look for them",
+		Long: `Make every plugin's name in a folder this program, which is that plugin when it is
+called so. Each name changes in one step, so that plugins may run meanwhile, and
+what is called again changes nothing.
+
+A program of another project under such a name is kept beside it as
+NAME.before-seam; seam uninstall puts it back. With --keep-foreign it stays.
+
+To replace one of the names yourself, use mv or install(1): cp would write into the
+one file that all names are.`,
+		Example: `  seam install --bin-dir /opt/cni/bin
+  seam install --names portmap,masquerade`,
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error { return c.install(&f) },
+	}
+	f.folder(c, cmd)
+	cmd.Flags().BoolVar(&f.keep, "keep-foreign", false, "leave other projects' programs of these names alone")
+	return cmd
+}
+
+func (c *cli) uninstallCommand() *cobra.Command {
+	var f installFlags
+	cmd := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Take the plugins away, and put back what was there before",
+		Args:  noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			return c.change(&f, func(to multicall.Folder) error { return to.Remove(f.names) })
+		},
+	}
+	f.folder(c, cmd)
+	return cmd
+}
+
+func (c *cli) install(f *installFlags) error {
+	for _, name := range f.names {
+		if _, ok := c.builtins[name]; !ok {
+			return hint(usage("--names: there is no plugin %q", name), "there are %s", strings.Join(c.pluginNames(), ", "))
+		}
+	}
+	return c.change(f, func(to multicall.Folder) error { return to.Install(c.self, f.names) })
+}
+
+// change does something to a folder and prints what became of each name.
+func (c *cli) change(f *installFlags, do func(multicall.Folder) error) error {
+	defer c.progress("writing to %s", f.binDir)()
+	changes := []multicall.Change{}
+	err := do(multicall.Folder{Dir: f.binDir, KeepForeign: f.keep, Report: func(ch multicall.Change) {
+		changes = append(changes, ch)
+		if !c.flags.json {
+			fmt.Fprintln(c.out, changeText(f.binDir, ch))
+		}
+	}})
+	if c.flags.json {
+		if printErr := c.printJSON(changes); err == nil {
+			err = printErr
+		}
+	}
+	return err
+}
+
+func changeText(dir string, ch multicall.Change) string {
+	text := fmt.Sprintf("%-10s %s/%s", ch.Outcome, strings.TrimSuffix(dir, "/"), ch.Name)
+	if ch.Backup != "" {
+		text += "  (before: " + ch.Backup + ")"
+	}
+	return text
+}

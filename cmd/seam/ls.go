@@ -1,0 +1,204 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/cni"
+)
+
+func (c *cli) lsCommand() *cobra.Command {
+	var whole bool
+	cmd := &cobra.Command{
+		Use:     "ls [NETWORK]",
+		Aliases: []string{"list"},
+		Short:   "List networks and attachments",
+		Long: `List the networks of --conf-dir and the attachments in the caches of --cache-dir:
+those of all runtimes that share the cache (containerd, CRI-O, nerdctl, Podman,
+cnitool). An attachment whose namespace is gone is marked "stale"; seam gc frees it.`,
+		Example: `  seam ls
+  seam ls blue --json
+  seam ls --cache-dir /var/lib/cni --cache-dir /run/other/cni`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.completeNetwork,
+		RunE:              func(_ *cobra.Command, args []string) error { return c.ls(args, whole) },
+	}
+	cmd.Flags().BoolVar(&whole, "no-trunc", false, "print container IDs whole")
+	return cmd
+}
+
+// A listing is what ls prints.
+type listing struct {
+	Networks    []networkLine `json:"networks"`
+	Attachments []attachment  `json:"attachments"`
+}
+
+// A networkLine is a network in a listing.
+type networkLine struct {
+	Name       string   `json:"name"`
+	Version    string   `json:"cniVersion"`
+	Plugins    []string `json:"plugins"`
+	Containers int      `json:"containers"`
+	File       string   `json:"file"` // empty: there are only attachments of it
+}
+
+// An attachment is a record as people and programs read it.
+type attachment struct {
+	cni.Attachment
+	NetNS     string     `json:"netns,omitempty"`
+	Addresses []string   `json:"addresses"`
+	Ports     []string   `json:"ports,omitempty"`
+	Created   *time.Time `json:"created,omitempty"` // absent: not known
+	Stale     bool       `json:"stale"`
+	File      string     `json:"file"`
+}
+
+func (c *cli) ls(args []string, whole bool) error {
+	networks, netErr := seam.LoadAll(c.flags.confDir)
+	records, recErr := c.records()
+	only := func(name string) bool { return len(args) == 0 || args[0] == name }
+	var l listing
+	for i := range records {
+		if only(records[i].Network) {
+			l.Attachments = append(l.Attachments, c.describe(&records[i]))
+		}
+	}
+	slices.SortFunc(l.Attachments, func(a, b attachment) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName))
+	})
+	l.Networks = networkLines(networks, l.Attachments, only)
+	if err := c.printListing(&l, whole); err != nil {
+		return err
+	}
+	if len(args) == 1 && len(l.Networks) == 0 && netErr == nil {
+		return &failure{cni.Errorf(cni.CodeInvalidConfig, "network %q: neither configured in %s nor attached to", args[0], c.flags.confDir), exitNotFound, ""}
+	}
+	return errors.Join(netErr, recErr)
+}
+
+// records returns the attachments of all cache folders.
+func (c *cli) records() ([]seam.Record, error) {
+	var all []seam.Record
+	var errs []error
+	for _, dir := range c.flags.cacheDirs {
+		records, err := seam.ReadAttachments(dir)
+		all, errs = append(all, records...), append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
+
+func (c *cli) describe(r *seam.Record) attachment {
+	a := attachment{Attachment: r.Attachment, NetNS: r.NetNS, Addresses: []string{}, Stale: !r.Alive(), File: r.File}
+	if r.Result != nil {
+		for _, ip := range r.Result.PodIPs(r.IfName) {
+			a.Addresses = append(a.Addresses, ip.Address.String())
+		}
+	}
+	for _, m := range portsOf(r) {
+		a.Ports = append(a.Ports, portText(m))
+	}
+	if !r.Created.IsZero() {
+		a.Created = &r.Created
+	}
+	return a
+}
+
+// portsOf returns the ports that are published for an attachment.
+func portsOf(r *seam.Record) []cni.PortMapping {
+	var ports []cni.PortMapping
+	if err := json.Unmarshal(r.Capabilities[cni.CapabilityPorts], &ports); err != nil {
+		return nil // none, or what another runtime wrote and its plugins refused
+	}
+	return ports
+}
+
+func networkLines(networks []*seam.Network, attachments []attachment, only func(string) bool) []networkLine {
+	lines := []networkLine{}
+	find := func(name string) int {
+		return slices.IndexFunc(lines, func(l networkLine) bool { return l.Name == name })
+	}
+	for _, n := range networks {
+		if !only(n.Name) {
+			continue
+		}
+		line := networkLine{Name: n.Name, Version: n.Version, File: n.File}
+		for _, p := range n.Plugins {
+			line.Plugins = append(line.Plugins, pluginText(p))
+		}
+		lines = append(lines, line)
+	}
+	for _, a := range attachments {
+		if find(a.Network) < 0 {
+			lines = append(lines, networkLine{Name: a.Network})
+		}
+		lines[find(a.Network)].Containers++
+	}
+	return lines
+}
+
+func pluginText(p seam.PluginConfig) string {
+	if p.IPAM == "" {
+		return p.Type
+	}
+	return p.Type + "(" + p.IPAM + ")"
+}
+
+func (c *cli) printListing(l *listing, whole bool) error {
+	if c.flags.json {
+		l.Attachments = append([]attachment{}, l.Attachments...)
+		return c.printJSON(l)
+	}
+	if len(l.Networks) == 0 {
+		fmt.Fprintf(c.err, "no network in %s, and nothing attached in %s\n  next: write a network's file there, seam validate it, seam add NETWORK NETNS; or see seam demo\n",
+			c.flags.confDir, strings.Join(c.flags.cacheDirs, ", "))
+		return nil
+	}
+	t := newTable("NETWORK", "VERSION", "PLUGINS", "CONTAINERS", "FILE")
+	for _, n := range l.Networks {
+		t.row(n.Name, n.Version, strings.Join(n.Plugins, " → "), strconv.Itoa(n.Containers), n.File)
+	}
+	t.print(c.out)
+	if len(l.Attachments) == 0 {
+		fmt.Fprintln(c.err, "\nnothing is attached\n  next: seam add NETWORK NETNS")
+		return nil
+	}
+	fmt.Fprintln(c.out)
+	t = newTable("CONTAINER", "INTERFACE", "NETWORK", "ADDRESS", "PORTS", "AGE", "STATE")
+	for _, a := range l.Attachments {
+		t.row(shortID(a.ContainerID, whole), a.IfName, a.Network, strings.Join(a.Addresses, ","), strings.Join(a.Ports, ","), ageOf(a), stateOf(a))
+	}
+	t.print(c.out)
+	return nil
+}
+
+// shortID cuts the IDs that runtimes make, which are long and differ soon.
+func shortID(id string, whole bool) string {
+	const longest = 20
+	if whole || len(id) <= longest {
+		return id
+	}
+	return id[:longest-1] + "…"
+}
+
+func ageOf(a attachment) string {
+	if a.Created == nil {
+		return ""
+	}
+	return age(time.Since(*a.Created))
+}
+
+func stateOf(a attachment) string {
+	if a.Stale {
+		return "stale"
+	}
+	return "attached"
+}
