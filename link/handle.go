@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seamnet/seam/netns"
@@ -22,44 +21,85 @@ const answerTime = 30 * time.Second
 // A Handle is a door to the links of one network namespace.
 type Handle struct {
 	nl *netlink.Handle
+	ns *netns.Namespace
 
-	// raw serves the messages that set several things at once, which the library
-	// would send one by one. It is opened when first needed: in a pod, rarely.
-	raw     func() (map[int]*nl.SocketHandle, error)
-	usedRaw atomic.Bool
+	// own says that ns is to be closed with the handle.
+	own bool
+
+	// idle are sockets for the messages that set several things at once, which the
+	// library would send one by one. A call takes one for itself, because deleting a
+	// link lets its caller wait for milliseconds, and others need not.
+	mu   sync.Mutex
+	idle []*nl.SocketHandle
 }
 
 // Open opens the calling thread's namespace.
 func Open() (*Handle, error) {
-	h, err := open(vnetns.None())
+	ns, err := netns.Current()
 	if err != nil {
 		return nil, err
 	}
-	// Now, as the thread that needs it first may be in another namespace.
-	if _, err := h.raw(); err != nil {
-		h.nl.Close()
+	h, err := In(ns)
+	if err != nil {
+		ns.Close()
 		return nil, err
 	}
-	h.usedRaw.Store(true)
+	h.own = true
 	return h, nil
 }
 
 // In opens the namespace ns, which must stay open as long as the handle.
-func In(ns *netns.Namespace) (*Handle, error) { return open(vnetns.NsHandle(ns.Fd())) }
-
-func open(ns vnetns.NsHandle) (*Handle, error) {
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+func In(ns *netns.Namespace) (*Handle, error) {
+	h, err := netlink.NewHandleAt(vnetns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
 	if err == nil {
 		err = h.SetSocketTimeout(answerTime)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	return &Handle{nl: h, raw: sync.OnceValues(func() (map[int]*nl.SocketHandle, error) { return openRaw(ns) })}, nil
+	return &Handle{nl: h, ns: ns}, nil
 }
 
-func openRaw(ns vnetns.NsHandle) (map[int]*nl.SocketHandle, error) {
-	socket, err := nl.GetNetlinkSocketAt(ns, vnetns.None(), unix.NETLINK_ROUTE)
+// Close closes the sockets; the handle cannot be used any more.
+func (h *Handle) Close() error {
+	h.nl.Close()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.idle {
+		s.Close()
+	}
+	h.idle = nil
+	if h.own {
+		return h.ns.Close()
+	}
+	return nil
+}
+
+// send sends a message of the given kind and waits for the kernel's answer.
+func (h *Handle) send(kind, flags int, data ...nl.NetlinkRequestData) error {
+	socket, err := h.take()
+	if err != nil {
+		return err
+	}
+	defer h.giveBack(socket)
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
+	for _, d := range data {
+		req.AddData(d)
+	}
+	_, err = req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+func (h *Handle) take() (*nl.SocketHandle, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.idle); n > 0 {
+		socket := h.idle[n-1]
+		h.idle = h.idle[:n-1]
+		return socket, nil
+	}
+	socket, err := nl.GetNetlinkSocketAt(vnetns.NsHandle(h.ns.Fd()), vnetns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
@@ -68,19 +108,13 @@ func openRaw(ns vnetns.NsHandle) (map[int]*nl.SocketHandle, error) {
 		socket.Close()
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	return map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, nil
+	return &nl.SocketHandle{Socket: socket}, nil
 }
 
-// Close closes the sockets; the handle cannot be used any more.
-func (h *Handle) Close() error {
-	h.nl.Close()
-	if h.usedRaw.Load() {
-		sockets, _ := h.raw()
-		for _, s := range sockets {
-			s.Close()
-		}
-	}
-	return nil
+func (h *Handle) giveBack(socket *nl.SocketHandle) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.idle = append(h.idle, socket)
 }
 
 // failure names what was done to what, and translates the kernel's errno: the one

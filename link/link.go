@@ -21,7 +21,7 @@ type Link struct {
 	MAC     net.HardwareAddr
 	MTU     int // bytes
 	Up      bool
-	Running bool // up and able to carry frames (operational state "up" or "unknown")
+	Running bool // up and able to carry frames: operational state "up", or "unknown" where it stays so
 	Promisc bool
 	Master  int // index of the bridge it is a port of; 0: none
 	Peer    int // of a veth: the other end's index in the namespace where that is; 0: unknown
@@ -35,7 +35,7 @@ func fromNetlink(l netlink.Link) Link {
 	link := Link{
 		Index: a.Index, Name: a.Name, Alias: a.Alias, Kind: l.Type(), MAC: a.HardwareAddr, MTU: a.MTU,
 		Up:      a.Flags&net.FlagUp != 0,
-		Running: a.Flags&net.FlagUp != 0 && (a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown),
+		Running: a.Flags&net.FlagUp != 0 && (a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown && l.Type() != "veth"),
 		Promisc: a.Promisc > 0,
 		Master:  a.MasterIndex, Peer: a.ParentIndex,
 	}
@@ -152,22 +152,6 @@ func (h *Handle) SetPromisc(l Link, on bool) error {
 		set = h.nl.SetPromiscOn
 	}
 	return failure("set promiscuous", l.Name, set(device(l)))
-}
-
-// send sends a message of the given kind and waits for the kernel's answer.
-func (h *Handle) send(kind, flags int, data ...nl.NetlinkRequestData) error {
-	h.usedRaw.Store(true)
-	sockets, err := h.raw()
-	if err != nil {
-		return err
-	}
-	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
-	req.Sockets = sockets
-	for _, d := range data {
-		req.AddData(d)
-	}
-	_, err = req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
 }
 
 // device is what the library wants to be given for a link that is known by index.
