@@ -5,7 +5,8 @@
 #   conntrack                   the same for tracked connections
 #   iputils-ping                to see that addresses are reached
 #   dash                        the shell that the wrapper scripts are written for
-PACKAGES := nftables iptables iproute2 iputils-ping conntrack dash
+#   strace                       to count the programs that a benchmark executes
+PACKAGES := nftables iptables iproute2 iputils-ping conntrack dash strace
 BIN_DIR  ?= /opt/cni/bin
 PREFIX   ?= /usr/local
 export CGO_ENABLED := 0

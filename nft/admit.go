@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables/expr"
@@ -17,6 +18,8 @@ import (
 // itself writes rules: "iptables -S" goes on to work, and shows a chain
 // SEAM-INTERFACE.
 
+const admissionPrefix = "SEAM-"
+
 // admission is the chain that accepts what an interface forwards, in one family.
 type admission struct{ forward, own chain }
 
@@ -25,7 +28,7 @@ func admissionOf(f family, ifname string) admission {
 	return admission{
 		forward: chain{table: filter, name: "FORWARD"},
 		own: chain{
-			table: filter, name: "SEAM-" + ifname, jumps: 1,
+			table: filter, name: admissionPrefix + ifname, jumps: 1,
 			rules: []rule{accept(expr.MetaKeyIIFNAME, ifname), accept(expr.MetaKeyOIFNAME, ifname)},
 		},
 	}
@@ -144,4 +147,25 @@ func (t *Table) planRevocation(a admission) ([]netlink.Message, error) {
 		}
 	}
 	return append(plan, deleteChain(a.own)), nil
+}
+
+// Admitted returns the interfaces that AdmitForward was called for and that were not
+// revoked: it lists chains, and is for collecting what is left over.
+func (t *Table) Admitted() ([]string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var names []string
+	for _, f := range families {
+		chains, err := t.chains(table{f.number, "filter"})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return names, fmt.Errorf("admitted interfaces: %w", err)
+		}
+		for _, c := range chains {
+			name, ours := strings.CutPrefix(c.name, admissionPrefix)
+			if ours && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
 }

@@ -112,6 +112,21 @@ func (c *Call) Families() (v4, v6 bool) {
 	return v4, v6
 }
 
+// GatewaySettings makes the host's link ready to be the gateway of IPv6 pods: it takes
+// no routes from those it serves, and its link-local address, made from a MAC address
+// of its own, is not first looked for elsewhere. For a second or two the host could
+// otherwise forward nothing to them, as it would have no address to ask for
+// neighbours with. A kernel without IPv6 has no such settings.
+func GatewaySettings(ifname string) error {
+	for _, key := range []string{"accept_ra", "accept_dad"} {
+		err := link.Sysctl("ipv6/conf/" + ifname + "/" + key).Write("0")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Forward makes the host forward packets of the result's families between its
 // link ifname and the others, also where a firewall's policy is to drop them.
 func (c *Call) Forward(ifname string) error {

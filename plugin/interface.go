@@ -158,7 +158,7 @@ func (p *interfacePlugin) Del(ctx context.Context, r *cni.Request) error {
 	errs = append(errs, conf.IPAM.call(ctx, r, cni.Plugin.Del))
 	table, err := p.host.Table()
 	if err == nil {
-		err = table.Drop(owner(r))
+		err = errors.Join(table.Drop(owner(r)), table.RevokeForward(HostName(r.Tag())))
 	}
 	return errors.Join(append(errs, err, p.host.deleteLink(r))...)
 }
@@ -177,7 +177,7 @@ func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
 	if tableErr == nil {
 		_, tableErr = table.Retain(r.Config.Type, r.Network, tags)
 	}
-	return errors.Join(err, tableErr, p.host.retainLinks(r.Network, tags))
+	return errors.Join(err, tableErr, p.host.retainLinks(r.Network, tags), p.host.retainForwards())
 }
 
 func (p *interfacePlugin) Status(ctx context.Context, r *cni.Request) error {
@@ -244,6 +244,26 @@ func (c *Call) anothers(pod link.Link) bool {
 	}
 	host, err := c.Links.ByIndex(pod.Peer)
 	return err == nil && host.Alias != "" && host.Alias != Alias(c.Tag())
+}
+
+// retainForwards takes back what Call.Forward admitted for links that are gone.
+func (h *Host) retainForwards() error {
+	links, err := h.Links()
+	if err != nil {
+		return err
+	}
+	table, err := h.Table()
+	if err != nil {
+		return err
+	}
+	admitted, err := table.Admitted()
+	errs := []error{err}
+	for _, ifname := range admitted {
+		if _, err := links.ByName(ifname); errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, table.RevokeForward(ifname))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // retainLinks deletes the host's links of the network whose tags are not given.

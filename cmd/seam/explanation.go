@@ -184,7 +184,7 @@ func (l shownLink) text() string {
 	if l.Host {
 		where = "host"
 	}
-	words := []string{fmt.Sprintf("%-9s  %-12s", where, l.Name), l.State}
+	words := []string{fmt.Sprintf("%-9s  %-15s", where, l.Name), l.State}
 	for _, w := range []string{l.Kind, l.MAC} {
 		if w != "" {
 			words = append(words, w)

@@ -12,45 +12,44 @@ import (
 	"github.com/seamnet/seam/cni"
 )
 
-func TestPathLookup(t *testing.T) {
-	first, second := t.TempDir(), t.TempDir()
+// lookupPath has plugins of many kinds in two folders: scripts, Seam itself by a link
+// and as a copy, and another build of it.
+func lookupPath(t *testing.T) (path Path, first, second string) {
+	t.Helper()
+	first, second = t.TempDir(), t.TempDir()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
-	}
-	write := func(file string, data []byte) {
-		t.Helper()
-		if err := os.WriteFile(file, data, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	link := func(file string) {
-		t.Helper()
-		if err := os.Symlink(self, file); err != nil {
-			t.Fatal(err)
-		}
 	}
 	program, err := os.ReadFile(self)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(filepath.Join(second, "script"), []byte("#!/bin/sh\n"))
-	write(filepath.Join(first, "both"), []byte("#!/bin/sh\n"))
-	link(filepath.Join(second, "both"))
-	link(filepath.Join(first, "linked"))
-	link(filepath.Join(first, "unbuilt"))
-	write(filepath.Join(first, "copied"), program)
-	write(filepath.Join(first, "other"), changeBuildID(t, program))
+	script(t, second, "script", "")
+	script(t, second, "folder", "")
+	script(t, first, "both", "")
+	for file, data := range map[string][]byte{"copied": program, "other": changeBuildID(t, program)} {
+		if err := os.WriteFile(filepath.Join(first, file), data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{second + "/both", first + "/linked", first + "/unbuilt"} {
+		if err := os.Symlink(self, file); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.Mkdir(filepath.Join(first, "folder"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(filepath.Join(second, "folder"), nil)
 	builtins := cni.Registry{}
 	for _, name := range []string{"script", "both", "linked", "copied", "other", "folder", "nowhere"} {
 		builtins[name] = &tape{}
 	}
-	path := Path{Dirs: []string{"", first, second + "/"}, Builtins: builtins, Self: self}
+	return Path{Dirs: []string{"", first, second + "/"}, Builtins: builtins, Self: self}, first, second
+}
 
+func TestPathLookup(t *testing.T) {
+	path, first, second := lookupPath(t)
 	tests := []struct {
 		name, pluginType, file string
 		builtin                bool
@@ -73,7 +72,7 @@ func TestPathLookup(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var want cni.Plugin = builtins[tt.pluginType]
+			want := path.Builtins[tt.pluginType]
 			if !tt.builtin {
 				want = &Executable{File: tt.file, Dirs: path.Dirs}
 			}
@@ -82,6 +81,10 @@ func TestPathLookup(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPathRefuses(t *testing.T) {
+	path, first, _ := lookupPath(t)
 	for _, pluginType := range []string{"neither", "unbuilt"} {
 		if _, err := path.Find(pluginType); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Find(%s): %v, want fs.ErrNotExist", pluginType, err)
@@ -92,8 +95,9 @@ func TestPathLookup(t *testing.T) {
 			t.Errorf("Find(%q): %v, want code %d", pluginType, err, cni.CodeInvalidConfig)
 		}
 	}
-	if _, builtin, err := (Path{Dirs: []string{first}, Builtins: builtins}).Lookup("linked"); builtin || err != nil {
-		t.Errorf("without Self: built in %v, %v", builtin, err)
+	path.Self = ""
+	if file, builtin, err := path.Lookup("linked"); builtin || err != nil || file != first+"/linked" {
+		t.Errorf("without Self: %q, built in %v, %v", file, builtin, err)
 	}
 }
 

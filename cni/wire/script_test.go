@@ -54,7 +54,7 @@ func TestScript(t *testing.T) {
 	if diff := cmp.Diff(SupportedVersions(), versions); diff != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
-	want := `{"type":"bridge","diary":` + strconv.Quote(file) + strings.Replace(odd, "%s", " 1400", 1) + `,"cniVersion":"1.1.0","name":"net"}`
+	want := `{"type":"bridge","diary":` + strconv.Quote(file) + strings.Replace(odd, "%s", "1400", 1) + `,"cniVersion":"1.1.0","name":"net"}`
 	entries := readDiary(t, file)
 	if len(entries) != 2 {
 		t.Fatalf("%+v", entries)

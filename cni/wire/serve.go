@@ -117,7 +117,8 @@ func (a *answer) run(ctx context.Context) error {
 	return a.dispatch(ctx, r)
 }
 
-// firstVersions are the versions that brought the later commands.
+// checkVersion returns an error unless the version has the command and is known. Where
+// a command came later, a version that cannot be compared has CodeDecoding.
 func checkVersion(command, version string) error {
 	least := ""
 	switch command {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/cni"
@@ -233,19 +234,14 @@ func TestServeRollsBack(t *testing.T) {
 func TestServePanicElsewhere(t *testing.T) {
 	for _, verb := range []string{"CHECK", "DEL", "GC", "STATUS"} {
 		exit, stdout, _ := call(t, panicking{}, verb, `{"cniVersion":"1.1.0","name":"net"}`)
-		if err := DecodeError([]byte(stdout), nil, io.EOF); exit != 1 || !strings.Contains(err.Error(), "panic in the plugin: assignment to entry in nil map") {
+		if err := DecodeError([]byte(stdout), nil, io.EOF); exit != 1 || !strings.Contains(err.Error(), "panic in the plugin: runtime error: invalid memory address") {
 			t.Errorf("%s: exit %d, %v", verb, exit, err)
 		}
 	}
 }
 
+// Every call of it goes through a nil interface.
 type panicking struct{ cni.Plugin }
-
-func (panicking) broken() error                                { var m map[int]int; m[0]++; return nil }
-func (p panicking) Check(context.Context, *cni.Request) error  { return p.broken() }
-func (p panicking) Del(context.Context, *cni.Request) error    { return p.broken() }
-func (p panicking) GC(context.Context, *cni.Request) error     { return p.broken() }
-func (p panicking) Status(context.Context, *cni.Request) error { return p.broken() }
 
 func TestServeRollsBackAtTheEndOfItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -316,16 +312,39 @@ func TestServeVersion(t *testing.T) {
 	}
 }
 
+// TestServeVersionAtATerminal: nobody is made to type an input.
+func TestServeVersionAtATerminal(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("needs a terminal: %v", err)
+	}
+	done := make(chan int, 1)
+	var out bytes.Buffer
+	go func() {
+		done <- Serve(t.Context(), &tape{}, Call{Env: []string{"CNI_COMMAND=VERSION"}, Stdin: terminal, Stdout: &out})
+	}()
+	select {
+	case exit := <-done:
+		if exit != 0 || !strings.Contains(out.String(), "supportedVersions") {
+			t.Errorf("exit %d, %s", exit, out.String())
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("waits for input")
+	}
+	terminal.Close()
+}
+
 // TestServeNamespaces needs namespaces that are not the plugin's own.
 func TestServeNamespaces(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
+		// The first thread may be left in the pod's namespace, so "self" would not do.
 		pod := netnstest.NewPod(t, "pod").Path
 		for _, env := range []string{
 			"ADD CNI_NETNS=" + pod,
 			"DEL CNI_NETNS=" + pod,
-			"ADD CNI_NETNS=/proc/self/ns/net CNI_NETNS_OVERRIDE=1",
-			"DEL CNI_NETNS=/proc/self/ns/net CNI_NETNS_OVERRIDE=True",
-			"CHECK CNI_NETNS=/proc/self/ns/net",
+			"ADD CNI_NETNS=/proc/thread-self/ns/net CNI_NETNS_OVERRIDE=1",
+			"DEL CNI_NETNS=/proc/thread-self/ns/net CNI_NETNS_OVERRIDE=True",
+			"CHECK CNI_NETNS=/proc/thread-self/ns/net",
 		} {
 			if exit, stdout, _ := call(t, &tape{}, env, `{"cniVersion":"1.1.0","name":"net"}`); exit != 0 {
 				t.Errorf("%s: %s", env, stdout)

@@ -47,7 +47,28 @@ func TestQuick(t *testing.T) {
 			}
 		}
 	}
+	testPrograms(t, f)
 	testOutput(t, f)
+}
+
+// testPrograms: where strace can count, Seam executes nothing but its own plugins.
+func testPrograms(t *testing.T, f *Figures) {
+	for c, byVerb := range f.Programs {
+		var want map[string][]string
+		switch {
+		case c.Contender == reference:
+			continue
+		case c.Contender != executed:
+			want = map[string][]string{"ADD": {}, "DEL": {}}
+		case c.Chain == masqueraded:
+			want = map[string][]string{"ADD": {"bridge"}, "DEL": {"bridge"}}
+		default:
+			want = map[string][]string{"ADD": {"bridge", "portmap"}, "DEL": {"portmap", "bridge"}}
+		}
+		if diff := cmp.Diff(want, byVerb); diff != "" {
+			t.Errorf("programs executed, %s, %s (-want +got)\n%s", c.Contender, c.Chain, diff)
+		}
+	}
 }
 
 func testOutput(t *testing.T, f *Figures) {

@@ -88,7 +88,9 @@ The contenders:
 - **%s**: the same changes to the kernel by bare netlink messages in one loop, each waited for: the veth with its peer in the
   pod, its host end's alias, bridge and state in one message, address, state and route in the pod, and one nftables
   transaction. With port mappings, a message more sets the bridge port's
-  hairpin mode. It writes no files, looks up only indexes and returns no result. Before the run, `+"`ip`, `nft`"+` and the settings of
+  hairpin mode. It writes no files, looks up only indexes and returns no result. It leaves tracked
+  connections alone; Seam's portmap makes the kernel forget those of its ports, for which the kernel goes through its whole
+  table (net.netfilter.nf_conntrack_buckets) unless the host tracks nothing at all. Before the run, `+"`ip`, `nft`"+` and the settings of
   the links were compared after Seam's ADD and after the floor's, and after DEL: they did not differ.
 
 `, m.CPUs, m.CPU, m.Memory, m.Kernel, m.Go, m.IPTables, reference, executed, inProcess, floorName)

@@ -89,8 +89,7 @@ func (b *Config) create(links *link.Handle) (link.Link, error) {
 	if err != nil {
 		return br, err
 	}
-	// A gateway does not take routes from those it serves.
-	if err := link.Sysctl("ipv6/conf/" + b.Bridge + "/accept_ra").Write("0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := plugin.GatewaySettings(b.Bridge); err != nil {
 		return br, err
 	}
 	br.Up, br.Alias = true, madeAlias

@@ -123,6 +123,28 @@ func TestAddAndDel(t *testing.T) {
 	})
 }
 
+// TestIPv6AtOnce: what another host sends reaches the pod as soon as ADD has returned,
+// also over a bridge that it has just made.
+func TestIPv6AtOnce(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		outside := netnstest.NewPod(t, "outside")
+		plugintest.Run(t, nil, "ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", "outside")
+		for _, end := range []struct {
+			pod           *netnstest.Pod
+			link, address string
+		}{{nil, "up0", "fd00:2::1/64"}, {outside, "eth0", "fd00:2::2/64"}} {
+			plugintest.Run(t, end.pod, "sysctl", "-qw", "net.ipv6.conf."+end.link+".accept_dad=0")
+			plugintest.Run(t, end.pod, "ip", "addr", "add", end.address, "nodad", "dev", end.link)
+			plugintest.Run(t, end.pod, "ip", "link", "set", end.link, "up")
+		}
+		plugintest.Run(t, outside, "ip", "route", "add", "fd00:1::/64", "via", "fd00:2::1")
+		plugintest.Run(t, outside, "ping", "-c1", "-W2", "fd00:2::1") // this link is settled
+		f := setup(t)
+		f.add(`"isDefaultGateway":true,` + ipam6)
+		plugintest.Run(t, outside, "ping", "-c1", "-W1", "fd00:1::5")
+	})
+}
+
 // TestExistingInterface: what is there is refused and untouched.
 func TestExistingInterface(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {

@@ -57,6 +57,11 @@ func (p *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, err
 // Connect gives the host's end the gateways, and routes the addresses over it.
 func (p *Config) Connect(ctx context.Context, c *plugin.Call) error {
 	c.ViaGateway = true
+	if _, v6 := c.Families(); v6 {
+		if err := plugin.GatewaySettings(p.host.Name); err != nil {
+			return err
+		}
+	}
 	for i := range c.Result.IPs {
 		ip := &c.Result.IPs[i]
 		if !ip.Gateway.IsValid() {

@@ -69,6 +69,49 @@ func TestPTP(t *testing.T) {
 	})
 }
 
+// TestForwardPolicyDrop: a host whose iptables drop what they do not know lets the
+// pod's traffic pass while the pod is there, and is as before afterwards, whether the
+// pod was detached or just died.
+func TestForwardPolicyDrop(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		plugintest.Run(t, nil, "iptables", "-P", "FORWARD", "DROP")
+		uplink := netnstest.NewPod(t, "outside")
+		plugintest.Run(t, nil, "ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", "outside")
+		plugintest.Run(t, nil, "ip", "addr", "add", "192.0.2.1/24", "dev", "up0")
+		plugintest.Run(t, nil, "ip", "link", "set", "up0", "up")
+		plugintest.Run(t, uplink, "ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+		plugintest.Run(t, uplink, "ip", "link", "set", "eth0", "up")
+		before := plugintest.Run(t, nil, "iptables", "-S")
+
+		p := ptp.New(plugintest.Host(t))
+		for _, dies := range []bool{false, true} {
+			pod := netnstest.NewPod(t, "pod1")
+			r := plugintest.Request(t, conf, pod, "c1", finder)
+			if _, err := p.Add(context.Background(), r); err != nil {
+				t.Fatal(err)
+			}
+			plugintest.Run(t, pod, "ping", "-c1", "-W1", "192.0.2.2")
+			if rules := plugintest.Run(t, nil, "iptables", "-S"); !strings.Contains(rules, "-i "+plugin.HostName(r.Tag())+" -j ACCEPT") {
+				t.Errorf("want the pod's link accepted in:\n%s", rules)
+			}
+			if dies {
+				plugintest.Run(t, pod, "ip", "link", "del", "eth0")
+				r.Valid = []cni.Attachment{}
+				if err := p.GC(context.Background(), r); err != nil {
+					t.Error(err)
+				}
+			} else if err := p.Del(context.Background(), r); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(before, plugintest.Run(t, nil, "iptables", "-S")); diff != "" {
+				t.Errorf("dies %t: iptables -S (-before +after):\n%s", dies, diff)
+			}
+			pod.NS.Close()
+			plugintest.Run(t, nil, "ip", "netns", "del", "pod1")
+		}
+	})
+}
+
 // TestCrashedAdd: what a killed ADD leaves is in nobody's way once DEL was called.
 func TestCrashedAdd(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
