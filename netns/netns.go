@@ -122,31 +122,27 @@ func create(mountAt string) (ns *Namespace, err error) {
 	return ns, err
 }
 
-// Do runs f on a thread inside the namespace. What f starts with "go" is outside
-// again; sockets that it opens stay inside.
+// Do runs f on the calling thread, moved into the namespace meanwhile. What f starts
+// with "go" is outside; sockets that it opens stay inside.
 func (ns *Namespace) Do(f func() error) error {
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		var outside *Namespace
-		if outside, err = Current(); err != nil {
-			return
-		}
-		defer outside.Close()
-		if err = unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
-			err = fmt.Errorf("enter network namespace: %w", err)
-			return
-		}
-		err = f()
-		// A thread that cannot return stays locked, and so ends with this goroutine.
-		if unix.Setns(outside.Fd(), unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	outside, err := Current()
+	if err != nil {
+		return err
+	}
+	defer outside.Close()
+	if err := unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	defer func() {
+		if err := unix.Setns(outside.Fd(), unix.CLONE_NEWNET); err != nil {
+			// The kernel has no reason to refuse this, and nothing done from here on would
+			// be done in the right place.
+			panic(fmt.Sprintf("leave network namespace: %v", err))
 		}
 	}()
-	<-done
-	return err
+	return f()
 }
 
 // Same reports whether both are one namespace.
