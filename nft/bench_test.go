@@ -35,7 +35,7 @@ func TestSpeed(t *testing.T) {
 				r := testing.Benchmark(func(b *testing.B) {
 					for b.Loop() {
 						must(b, table.Put(owner("x"), some...))
-						must(b, table.Drop(owner("x")))
+						must(b, table.Drop(owner("x"), nil))
 					}
 				})
 				t.Logf("%4d others, %s: put and drop %v", present, n, r)

@@ -108,10 +108,10 @@ func TestTableText(t *testing.T) {
 		}
 
 		for _, plugin := range []string{"portmap", "masquerade", "bridge"} {
-			must(t, table.Drop(nft.Owner{Tag: owner("web").Tag, Plugin: plugin}))
+			must(t, table.Drop(nft.Owner{Tag: owner("web").Tag, Plugin: plugin}, nil))
 		}
-		must(t, table.Drop(all))
-		must(t, table.Drop(all))
+		must(t, table.Drop(all, nil))
+		must(t, table.Drop(all, nil))
 		golden(t, "empty", "inet", "seam")
 		golden(t, "guard-empty", "bridge", "seam")
 		if left, _ := os.ReadDir("/run/seam/nft"); len(left) > 0 {

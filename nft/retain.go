@@ -8,11 +8,11 @@ import (
 	"github.com/seamnet/seam/cni"
 )
 
-// Retain drops what a plugin has for attachments of the network that are not valid,
-// and returns it. Elements whose record was lost are found by their comment, and
+// Retain drops, as Drop does, what a plugin has for attachments of the network that
+// are not valid, and returns it. Elements whose record was lost are found by their comment, and
 // chains that nothing leads to are removed: this lists the tables, which Put and
 // Drop never do. It goes on over failures and joins them.
-func (t *Table) Retain(plugin, network string, valid []cni.Tag) (dropped []Record, err error) {
+func (t *Table) Retain(plugin, network string, valid []cni.Tag, then func([]Element) error) (dropped []Record, err error) {
 	stale := func(tag cni.Tag) bool { return tag.In(network) && !slices.Contains(valid, tag) }
 	list, err := t.records.all()
 	errs := []error{err}
@@ -20,7 +20,7 @@ func (t *Table) Retain(plugin, network string, valid []cni.Tag) (dropped []Recor
 		if rec.Plugin != plugin || !stale(rec.Tag) {
 			continue
 		}
-		if err := t.Drop(rec.Owner); err != nil {
+		if err := t.Drop(rec.Owner, then); err != nil {
 			errs = append(errs, err)
 			continue
 		}

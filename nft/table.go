@@ -61,7 +61,7 @@ func (t *Table) Available() error {
 // of all owners.
 func (t *Table) Put(o Owner, elements ...Element) error {
 	if len(elements) == 0 {
-		return t.Drop(o)
+		return t.Drop(o, nil)
 	}
 	wanted, err := compile(elements)
 	if err != nil {
@@ -161,20 +161,35 @@ func overtaken(err error) bool {
 
 // Drop removes what the owner has and its record. Nothing recorded is fine, and so
 // is what is gone from the kernel or has become another attachment's.
-func (t *Table) Drop(o Owner) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_, old, err := t.had(o)
-	switch {
-	case errors.Is(err, errRecord):
-		err = t.sweep(func(tag cni.Tag) bool { return tag == o.Tag })
-	case err == nil:
-		err = t.drop(o.Tag, old)
+//
+// In between, when the elements are gone and the record is not, it calls then with
+// the elements, if there are any and then is not nil: whatever must follow them is not
+// forgotten if the process ends there, or then fails, because another Drop or Retain
+// does it again.
+func (t *Table) Drop(o Owner, then func([]Element) error) error {
+	elements, err := t.remove(o)
+	if err == nil && len(elements) > 0 && then != nil {
+		err = then(elements)
 	}
 	if err != nil {
 		return fmt.Errorf("drop %s: %w", o.Tag, err)
 	}
 	return t.records.remove(o)
+}
+
+// remove removes what the owner has from the kernel, and returns what that was by
+// its record.
+func (t *Table) remove(o Owner) ([]Element, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rec, old, err := t.had(o)
+	switch {
+	case errors.Is(err, errRecord):
+		return nil, t.sweep(func(tag cni.Tag) bool { return tag == o.Tag })
+	case rec == nil || err != nil:
+		return nil, err
+	}
+	return rec.Elements, t.drop(o.Tag, old)
 }
 
 func (t *Table) drop(tag cni.Tag, old []entry) error {
@@ -195,15 +210,6 @@ func (t *Table) drop(tag cni.Tag, old []entry) error {
 		}
 	}
 	return errContended
-}
-
-// Recorded returns what the owner has by its record, nil if it has none.
-func (t *Table) Recorded(o Owner) ([]Element, error) {
-	rec, err := t.records.read(o)
-	if rec == nil || err != nil {
-		return nil, err
-	}
-	return rec.Elements, nil
 }
 
 // Owned returns what an attachment's plugins have by their records.

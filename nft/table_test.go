@@ -62,7 +62,7 @@ func TestPutReplaces(t *testing.T) {
 		must(t, table.Put(o, webElements...))
 		sameRuleset(t, want)
 		must(t, table.Put(o)) // nothing is wanted any more
-		must(t, table.Drop(owner("b")))
+		must(t, table.Drop(owner("b"), nil))
 		golden(t, "empty", "inet", "seam")
 	})
 }
@@ -83,9 +83,12 @@ func TestHostPortTaken(t *testing.T) {
 			}
 			sameRuleset(t, want)
 		}
-		elements, err := table.Recorded(owner("second"))
+		records, err := table.Owned(owner("second").Tag)
 		must(t, err)
-		if got, want := fmt.Sprint(elements), "[tcp dport 1 dnat to 10.1.0.3:1]"; got != want {
+		if len(records) != 1 {
+			t.Fatalf("records of the refused: %v, want one", records)
+		}
+		if got, want := fmt.Sprint(records[0].Elements), "[tcp dport 1 dnat to 10.1.0.3:1]"; got != want {
 			t.Errorf("record of the refused: %s, want %s", got, want)
 		}
 		if _, err := os.Stat(recordFile(owner("third"))); !errors.Is(err, os.ErrNotExist) {
@@ -100,7 +103,7 @@ func TestHostPortTaken(t *testing.T) {
 		must(t, os.WriteFile(recordFile(owner("third")), []byte(`{"tag":"net/third/eth0","plugin":"portmap","elements":[
 			{"forward":{"protocol":"tcp","hostPort":8080,"to":"10.1.0.3:80"}},
 			{"forward":{"protocol":"tcp","hostPort":8080,"hostIP":"192.0.2.1","to":"10.1.0.3:80"}}]}`), 0o600))
-		must(t, table.Drop(owner("third")))
+		must(t, table.Drop(owner("third"), nil))
 		sameRuleset(t, want)
 	})
 }
@@ -114,12 +117,12 @@ func TestAddressTakenOver(t *testing.T) {
 		must(t, table.Put(owner("old"), masq, nft.Hairpin{To: addr("10.1.0.2"), Sources: prefixes("10.1.0.0/24")}))
 		fresh := []nft.Element{masq, nft.Hairpin{To: addr("10.1.0.2"), Sources: prefixes("10.0.0.0/8")}}
 		must(t, table.Put(owner("fresh"), fresh...))
-		must(t, table.Drop(owner("old")))
+		must(t, table.Drop(owner("old"), nil))
 		must(t, table.Check(owner("fresh"), fresh...))
 		must(t, table.Put(owner("third"), masq)) // the very same element
-		must(t, table.Drop(owner("fresh")))
+		must(t, table.Drop(owner("fresh"), nil))
 		must(t, table.Check(owner("third"), masq))
-		must(t, table.Drop(owner("third")))
+		must(t, table.Drop(owner("third"), nil))
 		sameRuleset(t, want)
 	})
 }
@@ -141,12 +144,12 @@ func TestStale(t *testing.T) {
 
 		run(t, "nft", "flush", "map", "inet", "seam", "hostports4")
 		must(t, table.Put(owner("x"), web(1, "10.1.0.9:1")))
-		must(t, table.Drop(o))
+		must(t, table.Drop(o, nil))
 		sameRuleset(t, empty)
 
 		must(t, table.Put(o, webElements...))
 		must(t, os.WriteFile(recordFile(o), []byte(`{"tag":`), 0o600))
-		must(t, table.Drop(o))
+		must(t, table.Drop(o, nil))
 		sameRuleset(t, empty)
 
 		must(t, table.Put(o, webElements...))
@@ -221,7 +224,7 @@ func TestRetain(t *testing.T) {
 		// A Drop that was killed leaves the record, or a chain that nothing leads to.
 		run(t, "nft", "flush", "map", "inet", "seam", "masq6")
 
-		dropped, err := table.Retain("portmap", "net", []cni.Tag{live.Tag})
+		dropped, err := table.Retain("portmap", "net", []cni.Tag{live.Tag}, nil)
 		must(t, err)
 		if len(dropped) != 1 || dropped[0].Owner != dead || len(dropped[0].Elements) != len(webElements) {
 			t.Errorf("dropped %v", dropped)
@@ -233,10 +236,10 @@ func TestRetain(t *testing.T) {
 			t.Errorf("records: %v", files)
 		}
 		run(t, "nft", "flush", "ruleset")
-		_, err = table.Retain("portmap", "net", nil)
+		_, err = table.Retain("portmap", "net", nil, nil)
 		must(t, err)
 		must(t, os.RemoveAll("/run/seam/nft"))
-		_, err = table.Retain("portmap", "net", nil)
+		_, err = table.Retain("portmap", "net", nil, nil)
 		must(t, err)
 	})
 }
@@ -341,7 +344,7 @@ func TestConcurrentDeleted(t *testing.T) {
 		<-stopped
 		table := open(t)
 		must(t, table.Repair())
-		_, err := table.Retain("portmap", "other", nil) // chains of half a restoration
+		_, err := table.Retain("portmap", "other", nil, nil) // chains of half a restoration
 		must(t, err)
 		golden(t, "empty", "inet", "seam")
 	})
@@ -365,14 +368,14 @@ func churn(t *testing.T) {
 					nft.Forward{Protocol: nft.TCP, HostPort: uint16(1000*(w+1) + i%3), To: netip.AddrPortFrom(ip, 80)},
 					nft.Hairpin{To: ip, Sources: prefixes("10.1.0.0/16")})
 				if err == nil && r.IntN(2) == 0 {
-					err = table.Drop(o)
+					err = table.Drop(o, nil)
 				}
 				if err != nil {
 					t.Error(err)
 				}
 			}
 			for i := range 3 {
-				if err := table.Drop(owner(fmt.Sprintf("c%d-%d", w, i))); err != nil {
+				if err := table.Drop(owner(fmt.Sprintf("c%d-%d", w, i)), nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -391,7 +394,38 @@ func TestManyElements(t *testing.T) {
 		must(t, table.Put(owner("a"), elements...))
 		must(t, table.Check(owner("a"), elements...))
 		must(t, table.Put(owner("a"), elements[:100]...))
-		must(t, table.Drop(owner("a")))
+		must(t, table.Drop(owner("a"), nil))
 		golden(t, "empty", "inet", "seam")
+	})
+}
+
+// TestDropThen: what must follow the elements is done again until it succeeds, be it by
+// Drop or by Retain.
+func TestDropThen(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		table := open(t)
+		o := owner("web")
+		forward := nft.Forward{Protocol: nft.TCP, HostPort: 80, To: netip.MustParseAddrPort("10.1.0.2:80")}
+		must(t, table.Put(o, forward))
+		calls, broken := 0, errors.New("not yet")
+		then := func(elements []nft.Element) error {
+			calls++
+			if got, want := fmt.Sprint(elements), "[tcp dport 80 dnat to 10.1.0.2:80]"; got != want {
+				t.Errorf("elements %s, want %s", got, want)
+			}
+			return broken
+		}
+		if err := table.Drop(o, then); !errors.Is(err, broken) {
+			t.Errorf("drop: %v, want %v", err, broken)
+		}
+		if _, err := table.Retain(o.Plugin, "net", nil, then); !errors.Is(err, broken) {
+			t.Errorf("retain: %v, want %v", err, broken)
+		}
+		broken = nil
+		must(t, table.Drop(o, then))
+		must(t, table.Drop(o, then))
+		if calls != 3 {
+			t.Errorf("%d calls, want 3: none once it succeeded", calls)
+		}
 	})
 }

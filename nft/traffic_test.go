@@ -61,7 +61,7 @@ func TestGuardTraffic(t *testing.T) {
 			t.Error("with another MAC address, the guarded pod reaches the other")
 		}
 		ip(t, "two", "link set eth0 address 02:00:00:00:00:03")
-		must(t, table.Drop(owner("one")))
+		must(t, table.Drop(owner("one"), nil))
 		if !reaches(t, pods["one"], pods["two"], "10.1.0.3:80") {
 			t.Error("without a guard, the pod does not reach the other")
 		}

@@ -24,14 +24,11 @@ type Filter interface {
 
 // Chained returns the plugin whose configurations decode into what newFilter
 // returns: a Filter with its defaults. Afterwards is called with elements that are
-// gone, by Del and GC, and may be nil.
+// gone, by Del and GC, at least once for each, and may be nil.
 //
 // Del goes by the record of what Add put, and so needs neither the namespace nor
 // prevResult nor runtimeConfig, nor a valid configuration.
 func Chained(h *Host, newFilter func() Filter, afterwards func([]nft.Element) error) cni.Plugin {
-	if afterwards == nil {
-		afterwards = func([]nft.Element) error { return nil }
-	}
 	return &chained{h, newFilter, afterwards}
 }
 
@@ -93,9 +90,7 @@ func (p *chained) Del(ctx context.Context, r *cni.Request) error {
 	if err != nil {
 		return err
 	}
-	// A record that cannot be read is Drop's to deal with.
-	elements, _ := table.Recorded(owner(r))
-	return errors.Join(table.Drop(owner(r)), p.afterwards(elements))
+	return table.Drop(owner(r), p.afterwards)
 }
 
 func (p *chained) GC(ctx context.Context, r *cni.Request) error {
@@ -106,12 +101,8 @@ func (p *chained) GC(ctx context.Context, r *cni.Request) error {
 	if err != nil {
 		return err
 	}
-	dropped, err := table.Retain(r.Config.Type, r.Network, Tags(r.Valid))
-	errs := []error{err}
-	for _, rec := range dropped {
-		errs = append(errs, p.afterwards(rec.Elements))
-	}
-	return errors.Join(errs...)
+	_, err = table.Retain(r.Config.Type, r.Network, Tags(r.Valid), p.afterwards)
+	return err
 }
 
 func (p *chained) Status(ctx context.Context, r *cni.Request) error {

@@ -158,7 +158,7 @@ func (p *interfacePlugin) Del(ctx context.Context, r *cni.Request) error {
 	errs = append(errs, conf.IPAM.call(ctx, r, cni.Plugin.Del))
 	table, err := p.host.Table()
 	if err == nil {
-		err = errors.Join(table.Drop(owner(r)), table.RevokeForward(HostName(r.Tag())))
+		err = errors.Join(table.Drop(owner(r), nil), table.RevokeForward(HostName(r.Tag())))
 	}
 	return errors.Join(append(errs, err, p.host.deleteLink(r))...)
 }
@@ -175,7 +175,7 @@ func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
 	tags := Tags(r.Valid)
 	table, tableErr := p.host.Table()
 	if tableErr == nil {
-		_, tableErr = table.Retain(r.Config.Type, r.Network, tags)
+		_, tableErr = table.Retain(r.Config.Type, r.Network, tags, nil)
 	}
 	return errors.Join(err, tableErr, p.host.retainLinks(r.Network, tags), p.host.retainForwards())
 }
