@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"unicode"
 )
 
 // An Attachment names one interface of one container on one network. It is the
@@ -104,7 +105,7 @@ func CheckIfName(s string) error {
 		return Errorf(CodeInvalidEnvironment, "interface name %q: longer than 15 bytes", s)
 	case s == "." || s == "..":
 		return Errorf(CodeInvalidEnvironment, "interface name %q: must not be . or ..", s)
-	case strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r == ':' || r <= ' ' || r == 0x7f }):
+	case strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r == ':' || r <= ' ' || r == 0x7f || unicode.IsSpace(r) }):
 		return Errorf(CodeInvalidEnvironment, "interface name %q: must not contain '/', ':', white space or control characters", s)
 	}
 	return nil

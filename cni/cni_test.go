@@ -49,7 +49,7 @@ func TestNames(t *testing.T) {
 	}{
 		{"network", cni.CheckNetworkName, []string{"a", "9", "a.b-c_d"}, []string{"", ".a", "-a", "a/b", "a b", "ä", "a\n"}},
 		{"container", cni.CheckContainerID, []string{"a", "0f"}, []string{"", "_a", "a/b", "a:b", "../x"}},
-		{"interface", cni.CheckIfName, []string{"eth0", "fifteen-bytes-x", "-"}, []string{"", ".", "..", "a/b", "a:b", "a b", "a\tb", "sixteen-bytes-xx", "a\x00"}},
+		{"interface", cni.CheckIfName, []string{"eth0", "fifteen-bytes-x", "-"}, []string{"", ".", "..", "a/b", "a:b", "a b", "a\tb", "sixteen-bytes-xx", "a\x00", "a\u00a0b", "a\u2003"}},
 	} {
 		for _, s := range test.good {
 			if err := test.check(s); err != nil {
@@ -94,7 +94,13 @@ func FuzzParseArgs(f *testing.F) {
 	})
 }
 
+// Shared is embedded, as plugins share keys.
+type Shared struct {
+	IPMasq bool `json:"ipMasq"`
+}
+
 type config struct {
+	Shared
 	MTU  int `json:"mtu"`
 	IPAM struct {
 		Type string `json:"type"`
@@ -113,6 +119,7 @@ func TestDecode(t *testing.T) {
 	}{
 		{`{"MTU":1400,"unknown":{}}`, nil, 0, ""},
 		{`{"mtu":"1400"}`, nil, cni.CodeDecoding, `key "mtu": a JSON string where a whole number in range is wanted`},
+		{`{"ipMasq":"yes"}`, nil, cni.CodeDecoding, `key "ipMasq": a JSON string where true or false is wanted`},
 		{`{"ipam":{"type":[]}}`, nil, cni.CodeDecoding, `key "ipam.type"`},
 		{`{`, nil, cni.CodeDecoding, "bridge"},
 		{`{}`, errors.New("mtu 9: odd"), cni.CodeInvalidConfig, `bridge: network "net": mtu 9: odd`},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -52,9 +53,16 @@ func (r *Request) Decode(conf any) error {
 // describe says in the configuration's words what encoding/json says in Go's.
 func describe(err error) error {
 	if t, ok := err.(*json.UnmarshalTypeError); ok {
-		return fmt.Errorf("key %q: a JSON %s where %s is wanted", t.Field, t.Value, jsonType(t.Type.String()))
+		return fmt.Errorf("key %q: a JSON %s where %s is wanted", keyOf(t.Field), t.Value, jsonType(t.Type.String()))
 	}
 	return err
+}
+
+// keyOf leaves out of a path the structs that are only embedded, which are no keys: their
+// names are Go's, with a capital.
+func keyOf(path string) string {
+	keys := slices.DeleteFunc(strings.Split(path, "."), func(s string) bool { return s != "" && 'A' <= s[0] && s[0] <= 'Z' })
+	return strings.Join(keys, ".")
 }
 
 func jsonType(goType string) string {

@@ -50,20 +50,37 @@ func (h *Handle) DeleteRoute(l Link, r Route) error {
 
 // Routes returns the routes over a link, of all tables but the kernel's own local one.
 func (h *Handle) Routes(l Link) ([]Route, error) {
-	filter := &netlink.Route{LinkIndex: l.Index, Table: unix.RT_TABLE_UNSPEC}
+	filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
 	all, err := retry(func() ([]netlink.Route, error) {
-		return h.nl.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+		return h.nl.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
 		return nil, failure("routes over", l.Name, err)
 	}
 	var routes []Route
 	for _, r := range all {
-		if r.Table != unix.RT_TABLE_LOCAL {
-			routes = append(routes, routeFrom(r))
+		for _, hop := range hops(r) {
+			if hop.LinkIndex == l.Index && r.Table != unix.RT_TABLE_LOCAL {
+				routes = append(routes, routeFrom(hop))
+			}
 		}
 	}
 	return routes, nil
+}
+
+// hops returns a route for each of its next hops: of IPv6, the kernel shows what was
+// added beside another route to the same destination as one route with several.
+func hops(r netlink.Route) []netlink.Route {
+	if len(r.MultiPath) == 0 {
+		return []netlink.Route{r}
+	}
+	var all []netlink.Route
+	for _, next := range r.MultiPath {
+		one := r
+		one.LinkIndex, one.Gw, one.MultiPath = next.LinkIndex, next.Gw, nil
+		all = append(all, one)
+	}
+	return all
 }
 
 // LinkTo returns the link over which the namespace reaches addr.

@@ -110,6 +110,21 @@ func (t *Table) planAdmission(ifname string) ([]netlink.Message, error) {
 	return plan, nil
 }
 
+// CheckForward reports whether the interface's traffic is dropped because what
+// AdmitForward did is gone, or was not needed then.
+func (t *Table) CheckForward(ifname string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	plan, err := t.planAdmission(ifname)
+	if err == nil && len(plan) > 0 {
+		err = errors.New("iptables' chain FORWARD drops it; run seam check --repair")
+	}
+	if err != nil {
+		return fmt.Errorf("forwarding of %s: %w", ifname, err)
+	}
+	return nil
+}
+
 // RevokeForward takes back what AdmitForward did. Nothing there is fine.
 func (t *Table) RevokeForward(ifname string) error {
 	t.mu.Lock()

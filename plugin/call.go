@@ -127,16 +127,41 @@ func GatewaySettings(ifname string) error {
 	return nil
 }
 
+// CheckForward reports what Forward did and someone undid.
+func (c *Call) CheckForward(ifname string) error {
+	v4, v6 := c.Families()
+	var errs []error
+	for setting, wanted := range map[link.Sysctl]bool{forward4: v4, forward6: v6} {
+		value, err := setting.Get()
+		if wanted && err == nil && value == "0" {
+			err = fmt.Errorf("sysctl net/%s is 0: the host forwards no packets", setting)
+		}
+		if wanted {
+			errs = append(errs, err)
+		}
+	}
+	table, err := c.host.Table()
+	if err == nil {
+		err = table.CheckForward(ifname)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+const (
+	forward4 link.Sysctl = "ipv4/ip_forward"
+	forward6 link.Sysctl = "ipv6/conf/all/forwarding"
+)
+
 // Forward makes the host forward packets of the result's families between its
 // link ifname and the others, also where a firewall's policy is to drop them.
 func (c *Call) Forward(ifname string) error {
 	v4, v6 := c.Families()
 	var errs []error
 	if v4 {
-		errs = append(errs, link.Sysctl("ipv4/ip_forward").Set("1"))
+		errs = append(errs, forward4.Set("1"))
 	}
 	if v6 {
-		errs = append(errs, link.Sysctl("ipv6/conf/all/forwarding").Set("1"))
+		errs = append(errs, forward6.Set("1"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("let the host forward packets: %w", err)

@@ -60,6 +60,41 @@ func (h *Host) Table() (*nft.Table, error) {
 	return h.table, nil
 }
 
+// Repair puts back what others removed from the host's firewall: Seam's table, whole,
+// and the forwarding of attachments' traffic. Containers are not touched.
+func (h *Host) Repair() error {
+	table, err := h.Table()
+	if err != nil {
+		return err
+	}
+	links, err := h.Links()
+	if err != nil {
+		return err
+	}
+	ours, err := links.Tagged(aliasPrefix)
+	errs := []error{table.Repair(), err}
+	seen := make(map[int]bool)
+	for _, l := range ours {
+		forwarding := l.Index
+		if l.Master != 0 { // a bridge forwards, its ports do not
+			forwarding = l.Master
+		}
+		if !seen[forwarding] {
+			errs = append(errs, h.admit(links, table, forwarding))
+		}
+		seen[forwarding] = true
+	}
+	return errors.Join(errs...)
+}
+
+func (h *Host) admit(links *link.Handle, table *nft.Table, index int) error {
+	l, err := links.ByIndex(index)
+	if err != nil {
+		return err
+	}
+	return table.AdmitForward(l.Name)
+}
+
 // Close closes the sockets.
 func (h *Host) Close() error {
 	h.mu.Lock()

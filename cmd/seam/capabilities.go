@@ -11,10 +11,11 @@ import (
 	"github.com/seamnet/seam/cni"
 )
 
-// capabilities returns what CAP_ARGS holds, and the flags over it. What a flag asks
-// for and no plugin of the network takes is an error: it would be lost in silence.
+// capabilities returns what CAP_ARGS holds, and the flags over it; nil if they say
+// nothing, so that check and del go by the record. What a flag asks for and no plugin of
+// the network takes is an error: it would be lost in silence.
 func (f *containerFlags) capabilities(getenv func(string) string, n *seam.Network) (map[string]json.RawMessage, error) {
-	caps := map[string]json.RawMessage{}
+	var caps map[string]json.RawMessage
 	if env := getenv("CAP_ARGS"); env != "" {
 		if err := json.Unmarshal([]byte(env), &caps); err != nil {
 			return nil, usage("CAP_ARGS: not a JSON object: %v", err)
@@ -23,6 +24,9 @@ func (f *containerFlags) capabilities(getenv func(string) string, n *seam.Networ
 	asked, err := f.askedCapabilities(n)
 	if err != nil {
 		return nil, err
+	}
+	if caps == nil && len(asked) > 0 {
+		caps = make(map[string]json.RawMessage)
 	}
 	taken := n.Capabilities()
 	for _, name := range slices.Sorted(maps.Keys(asked)) {

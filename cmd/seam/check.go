@@ -78,11 +78,7 @@ func (c *cli) check(ctx context.Context, repair bool, ask func() error) (repaire
 	if !repair {
 		return false, &failure{err, exitDiffers, "add --repair if it is the firewall; else seam del and seam add"}
 	}
-	table, openErr := c.host.Table()
-	if openErr != nil {
-		return false, errors.Join(err, fmt.Errorf("repair: %w", openErr))
-	}
-	if repairErr := table.Repair(); repairErr != nil {
+	if repairErr := c.host.Repair(); repairErr != nil {
 		return false, errors.Join(err, fmt.Errorf("repair: %w", repairErr))
 	}
 	if err = ask(); err != nil {

@@ -102,8 +102,9 @@ func (f *Figures) writeConditions(b *strings.Builder) {
 	fmt.Fprintf(b, `The conditions:
 
 - Each contender has a host of its own, a network and a mount namespace, for each chain and number of present attachments, with
-  /run and /var/lib/cni on a tmpfs. All hosts of a chain take turns, in %d rounds, so that whatever else the machine does hits all
-  of them; the reference has its turn in every %s round. Before that, each is warmed up.
+  /run and /var/lib/cni on a tmpfs. With none present, all hosts of a chain take turns, in %d rounds, so that whatever else the
+  machine does hits all of them. With many present, one host is measured after another, as a thousand pods keep the kernel busy
+  for other hosts as well. The reference has its turn in every %s round. Before that, each is warmed up.
 - In every host one attachment stays throughout, besides those that are counted as present: the bridge is up, and what
   attachments share is there. The bridge has a subnet of /%d; a bridge cannot have more than 1,023 ports.
 - Pods are made before the clock starts, and kept. Before each turn the process waits until the kernel's lock of links is free.

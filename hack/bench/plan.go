@@ -81,18 +81,35 @@ func (p Plan) say(format string, args ...any) {
 	fmt.Fprintf(p.Progress, format+"\n", args...)
 }
 
-// carryOut measures everything. All hosts of a chain are there at once and have
-// their turns in every round, so that what else the machine does hits all alike.
+// carryOut measures everything, first where nothing else is present: a thousand pods
+// keep the kernel busy also for hosts that are not theirs.
 func (p Plan) carryOut(ctx context.Context) (*Figures, error) {
 	start := time.Now()
 	f := newFigures(p)
-	for _, chain := range p.Chains {
-		if err := p.measureChain(ctx, f, chain); err != nil {
-			return nil, err
+	for _, present := range p.Present {
+		for _, chain := range p.Chains {
+			for _, contenders := range p.groups(present) {
+				if err := p.measureGroup(ctx, f, chain, present, contenders); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
 	f.Took = time.Since(start)
 	return f, nil
+}
+
+// groups returns the contenders whose hosts are there at once, and take turns, so that
+// what else the machine does hits them alike. With many present that would be themselves.
+func (p Plan) groups(present int) [][]string {
+	if present == 0 {
+		return [][]string{p.contenders()}
+	}
+	var groups [][]string
+	for _, c := range p.contenders() {
+		groups = append(groups, []string{c})
+	}
+	return groups
 }
 
 // A seat is a host with its place in the plan.
@@ -101,8 +118,8 @@ type seat struct {
 	planned int
 }
 
-func (p Plan) measureChain(ctx context.Context, f *Figures, chain string) error {
-	seats, err := p.seats(ctx, f, chain)
+func (p Plan) measureGroup(ctx context.Context, f *Figures, chain string, present int, contenders []string) error {
+	seats, err := p.seats(ctx, f, chain, present, contenders)
 	defer func() {
 		for _, s := range seats {
 			s.stop()
@@ -117,7 +134,7 @@ func (p Plan) measureChain(ctx context.Context, f *Figures, chain string) error 
 		}
 	}
 	for n := range p.Rounds {
-		p.say("%s: round %d of %d", chain, n+1, p.Rounds)
+		p.say("%s, %d present: round %d of %d", chain, present, n+1, p.Rounds)
 		for i := range seats {
 			s := seats[(i+n)%len(seats)]
 			if s.Contender == reference && n%p.ReferenceEvery != 0 {
@@ -132,22 +149,20 @@ func (p Plan) measureChain(ctx context.Context, f *Figures, chain string) error 
 }
 
 // seats makes the hosts; with an error, those that there are.
-func (p Plan) seats(ctx context.Context, f *Figures, chain string) ([]seat, error) {
+func (p Plan) seats(ctx context.Context, f *Figures, chain string, present int, contenders []string) ([]seat, error) {
 	var seats []seat
-	for _, present := range p.Present {
-		for _, contender := range p.contenders() {
-			p.say("%s: making the host of %s, %d present", chain, contender, present)
-			r, err := startHost(ctx, Host{
-				Contender: contender, Chain: chain, Present: present, Width: p.Width,
-				BinDir: p.binDir(contender), Prefill: p.Prefill,
-			})
-			if err != nil {
-				return seats, err
-			}
-			seats = append(seats, seat{r, present})
-			f.Present[Cell{Contender: contender, Chain: chain, Present: present}] = r.Present
-			f.take(r.Host, present, false, r.first)
+	for _, contender := range contenders {
+		p.say("%s: making the host of %s, %d present", chain, contender, present)
+		r, err := startHost(ctx, Host{
+			Contender: contender, Chain: chain, Present: present, Width: p.Width,
+			BinDir: p.binDir(contender), Prefill: p.Prefill,
+		})
+		if err != nil {
+			return seats, err
 		}
+		seats = append(seats, seat{r, present})
+		f.Present[Cell{Contender: contender, Chain: chain, Present: present}] = r.Present
+		f.take(r.Host, present, false, r.first)
 	}
 	return seats, nil
 }

@@ -111,5 +111,5 @@ func (b *Config) checkGateway(c *plugin.Call) error {
 			errs = append(errs, fmt.Errorf("link %s: gateway address %s is gone", l.Name, ip.Gateway))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.CheckForward(l.Name))...)
 }

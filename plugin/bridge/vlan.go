@@ -57,8 +57,9 @@ func (b *Config) checkVLANs(links *link.Handle, port link.Link) error {
 	var errs []error
 	for _, want := range append(trunks, b.native()...) {
 		for id := want.First; id <= want.Last; id++ {
-			v := link.VLANs{First: id, Last: id, Native: want.Native}
-			if !slices.Contains(has, v) {
+			// The native VLAN may lie within a trunk's range.
+			passes := func(v link.VLANs) bool { return v.First == id && (v.Native || !want.Native) }
+			if !slices.ContainsFunc(has, passes) {
 				errs = append(errs, fmt.Errorf("bridge port %s: vlan %d is gone", port.Name, id))
 			}
 		}

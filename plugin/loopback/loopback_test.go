@@ -3,6 +3,8 @@ package loopback_test
 import (
 	"context"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,6 +63,46 @@ func TestLoopback(t *testing.T) {
 		}
 		if _, err := p.Add(context.Background(), r); cni.CodeOf(err) != cni.CodeInvalidNetNS {
 			t.Errorf("add without namespace: %v", err)
+		}
+	})
+}
+
+// TestAnyIfName: the interface is lo whatever its name was asked to be, and a result of
+// plugins before stays as it is.
+func TestAnyIfName(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		pod := netnstest.NewPod(t, "pod1")
+		p := loopback.New()
+		r := plugintest.Request(t, conf, pod, "c1", nil)
+		r.IfName = "eth0"
+		if err := p.Del(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		zero := 0
+		r.Prev = &cni.Result{
+			Interfaces: []cni.Interface{{Name: "net0", Sandbox: pod.Path}},
+			IPs:        []cni.IP{{Address: netip.MustParsePrefix("10.1.0.5/24"), Interface: &zero}},
+			DNS:        cni.DNS{Domain: "a.example"},
+		}
+		result, err := p.Add(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(r.Prev, result, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" {
+			t.Errorf("result (-prev +got):\n%s", diff)
+		}
+		if got := plugintest.Run(t, pod, "ip", "link", "show", "lo"); !strings.Contains(got, "LOOPBACK,UP") {
+			t.Errorf("lo is not up: %s", got)
+		}
+		plain := filepath.Join(t.TempDir(), "plain")
+		if err := os.WriteFile(plain, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"", plain} {
+			r.NetNS = path
+			if err := p.Del(context.Background(), r); err != nil {
+				t.Errorf("DEL with namespace %q: %v", path, err)
+			}
 		}
 	})
 }

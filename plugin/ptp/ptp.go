@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"time"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
@@ -88,8 +89,16 @@ func routeTo(ip cni.IP) link.Route {
 	return link.Route{Route: cni.Route{Dst: netip.PrefixFrom(a, a.BitLen()), Scope: &scope}}
 }
 
-// Finish has nothing to add.
-func (p *Config) Finish(ctx context.Context, c *plugin.Call) ([]nft.Element, error) { return nil, nil }
+// runningTime bounds the wait for the host's end to carry packets.
+const runningTime = 2500 * time.Millisecond
+
+// Finish waits until the host's end carries packets, which the kernel drops until then.
+func (p *Config) Finish(ctx context.Context, c *plugin.Call) ([]nft.Element, error) {
+	ctx, cancel := context.WithTimeout(ctx, runningTime)
+	defer cancel()
+	_, err := c.Links.WaitRunning(ctx, p.host.Name)
+	return nil, err
+}
 
 // Check compares the host's end and its routes with what Add made.
 func (p *Config) Check(ctx context.Context, c *plugin.Call) ([]nft.Element, error) {
@@ -114,7 +123,7 @@ func (p *Config) Check(ctx context.Context, c *plugin.Call) ([]nft.Element, erro
 			errs = append(errs, fmt.Errorf("route to %s over %s is gone", ip.Address.Addr(), host.Name))
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil, errors.Join(append(errs, c.CheckForward(host.Name))...)
 }
 
 func hasRoute(routes []link.Route, dst netip.Prefix) bool {

@@ -83,17 +83,31 @@ func TestForwardPolicyDrop(t *testing.T) {
 		plugintest.Run(t, uplink, "ip", "link", "set", "eth0", "up")
 		before := plugintest.Run(t, nil, "iptables", "-S")
 
-		p := ptp.New(plugintest.Host(t))
+		h := plugintest.Host(t)
+		p := ptp.New(h)
 		for _, dies := range []bool{false, true} {
 			pod := netnstest.NewPod(t, "pod1")
 			r := plugintest.Request(t, conf, pod, "c1", finder)
-			if _, err := p.Add(context.Background(), r); err != nil {
+			result, err := p.Add(context.Background(), r)
+			if err != nil {
 				t.Fatal(err)
 			}
 			plugintest.Run(t, pod, "ping", "-c1", "-W1", "192.0.2.2")
 			if rules := plugintest.Run(t, nil, "iptables", "-S"); !strings.Contains(rules, "-i "+plugin.HostName(r.Tag())+" -j ACCEPT") {
 				t.Errorf("want the pod's link accepted in:\n%s", rules)
 			}
+			r.Prev = result
+			plugintest.Run(t, nil, "iptables", "-F", "FORWARD")
+			if err := p.Check(context.Background(), r); err == nil || !strings.Contains(err.Error(), "chain FORWARD drops it") {
+				t.Errorf("check of a flushed FORWARD: %v", err)
+			}
+			if err := h.Repair(); err != nil {
+				t.Error(err)
+			}
+			if err := p.Check(context.Background(), r); err != nil {
+				t.Errorf("check after repair: %v", err)
+			}
+			plugintest.Run(t, pod, "ping", "-c1", "-W1", "192.0.2.2")
 			if dies {
 				plugintest.Run(t, pod, "ip", "link", "del", "eth0")
 				r.Valid = []cni.Attachment{}

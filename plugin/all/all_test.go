@@ -1,0 +1,272 @@
+package all_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/netns/netnstest"
+	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/plugin/all"
+	"github.com/seamnet/seam/plugin/plugintest"
+)
+
+// subject is a plugin that leaves something behind, as one network uses it. In keys,
+// NET is the number of the network and PORT one of the attachment.
+type subject struct {
+	name    string
+	keys    string
+	chained bool // after a plugin that made the pod's interface
+}
+
+var subjects = []subject{
+	{name: "bridge", keys: `"type":"bridge","bridge":"brNET","isDefaultGateway":true,"ipMasq":true,"macspoofchk":true,"portIsolation":true,
+		"ipam":{"type":"host-local","ranges":[[{"subnet":"10.NET.0.0/24"}],[{"subnet":"fd00:NET::/64"}]]}`},
+	{name: "ptp", keys: `"type":"ptp","ipMasq":true,"ipam":{"type":"host-local","ranges":[[{"subnet":"10.NET.0.0/24"}],[{"subnet":"fd00:NET::/64"}]]}`},
+	{name: "host-local", keys: `"type":"host-local","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "static", keys: `"type":"static","ipam":{"type":"static","addresses":[{"address":"10.NET.0.5/24"}]}`},
+	{name: "portmap", chained: true, keys: `"type":"portmap","runtimeConfig":{"portMappings":[
+		{"hostPort":PORT,"containerPort":80},{"hostPort":PORT,"containerPort":53,"protocol":"udp"}]}`},
+	{name: "masquerade", chained: true, keys: `"type":"masquerade","except":["192.0.2.0/24"]`},
+	{name: "wrap", keys: `"type":"wrap","delegate":{"type":"ptp","ipMasq":true,"ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}}`},
+}
+
+// stage is a host with one of the plugins.
+type stage struct {
+	*testing.T
+	subject
+	host    *plugin.Host
+	plugins cni.Registry
+	pods    map[string]*netnstest.Pod
+	ports   int
+}
+
+func setup(t *testing.T, s subject) *stage {
+	t.Helper()
+	host := plugintest.Host(t)
+	st := &stage{T: t, subject: s, host: host, plugins: all.Registry(host), pods: map[string]*netnstest.Pod{}, ports: 8000}
+	// What the first attachment makes and leaves on purpose, a bridge and the table, is no
+	// part of what is compared.
+	for network := 1; network <= 2; network++ {
+		warm := st.request(network, "warm", "eth0")
+		st.add(warm)
+		st.call(cni.Plugin.Del, warm)
+	}
+	return st
+}
+
+// request is of a container on the network of that number. Each attachment has a
+// namespace of its own: what tells them apart must be the plugin's doing.
+func (s *stage) request(network int, id, ifname string) *cni.Request {
+	s.Helper()
+	s.ports++
+	keys := strings.NewReplacer("NET", fmt.Sprint(network), "PORT", fmt.Sprint(s.ports)).Replace(s.keys)
+	pod := fmt.Sprintf("%s-%d-%s", id, network, ifname)
+	if s.pods[pod] == nil {
+		s.pods[pod] = netnstest.NewPod(s, pod)
+	}
+	conf := fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net%d",%s}`, network, keys)
+	r := plugintest.Request(s, conf, s.pods[pod], id, s.plugins)
+	r.IfName = ifname
+	if s.chained {
+		zero := 0
+		address := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(network), byte(s.ports >> 8), byte(s.ports)}), 16)
+		r.Prev = &cni.Result{
+			Interfaces: []cni.Interface{{Name: ifname, Sandbox: r.NetNS}},
+			IPs:        []cni.IP{{Address: address, Interface: &zero}},
+		}
+	}
+	return r
+}
+
+func (s *stage) add(r *cni.Request) *cni.Result {
+	s.Helper()
+	result, err := s.plugins[s.name].Add(s.Context(), r)
+	if err != nil {
+		s.Fatalf("ADD: %v", err)
+	}
+	return result
+}
+
+func (s *stage) call(verb func(cni.Plugin, context.Context, *cni.Request) error, r *cni.Request) {
+	s.Helper()
+	if err := verb(s.plugins[s.name], s.Context(), r); err != nil {
+		s.Error(err)
+	}
+}
+
+// state is the host's, with the files in the plugin's folders; cursors move on, and the
+// index is host-local's own affair.
+func (s *stage) state() string {
+	s.Helper()
+	var b strings.Builder
+	b.WriteString(plugintest.State(s))
+	err := filepath.WalkDir(filepath.Dir(s.host.Dirs.State), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.Contains(path, "/.seam/") || strings.HasPrefix(d.Name(), "last_reserved_ip.") || d.Name() == "lock" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		fmt.Fprintf(&b, "%s: %s\n", d.Name(), data)
+		return err
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return b.String()
+}
+
+func (s *stage) same(when, want string) {
+	s.Helper()
+	if diff := cmp.Diff(want, s.state()); diff != "" {
+		s.Errorf("%s: state (-want +got):\n%s", when, diff)
+	}
+}
+
+// each runs the test for every subject.
+func each(t *testing.T, test func(s *stage)) {
+	for _, sub := range subjects {
+		t.Run(sub.name, func(t *testing.T) { test(setup(t, sub)) })
+		wipe(t)
+	}
+}
+
+// wipe makes the host as new. The kernel would delete the links of dead namespaces by
+// itself, but later.
+func wipe(t *testing.T) {
+	t.Helper()
+	plugintest.Run(t, nil, "nft", "flush", "ruleset")
+	for line := range strings.Lines(plugintest.Run(t, nil, "ip", "-o", "link")) {
+		name, _, _ := strings.Cut(strings.Fields(line)[1], "@")
+		if name = strings.TrimSuffix(name, ":"); name != "lo" {
+			_, _ = plugintest.Try(nil, "ip", "link", "del", name)
+		}
+	}
+}
+
+// TestDelNeedsNothing: what the host holds for an attachment is released without its
+// namespace, without prevResult and runtimeConfig, with a configuration that became
+// invalid, and to ask again is no error.
+func TestDelNeedsNothing(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		plain := filepath.Join(t.TempDir(), "plain")
+		if err := os.WriteFile(plain, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		each(t, func(s *stage) {
+			before := s.state()
+			for way, change := range map[string]func(r *cni.Request){
+				"no namespace":          func(r *cni.Request) { r.NetNS = "" },
+				"namespace gone":        func(r *cni.Request) { r.NetNS = "/run/netns/gone" },
+				"namespace not mounted": func(r *cni.Request) { r.NetNS = plain },
+				"no prevResult":         func(r *cni.Request) { r.Prev = nil },
+				"no runtimeConfig": func(r *cni.Request) {
+					r.Config.JSON = []byte(strings.Replace(string(r.Config.JSON), `"runtimeConfig"`, `"x"`, 1))
+				},
+				"unknown arguments": func(r *cni.Request) { r.Args = cni.Args{{Key: "UNKNOWN", Value: "1"}} },
+				"invalid keys": func(r *cni.Request) {
+					r.Config.JSON = []byte(strings.Replace(string(r.Config.JSON), `{`, `{"mtu":-1,"backend":"none","except":[7],"vlan":-1,`, 1))
+				},
+			} {
+				r := s.request(1, "c1", "eth0")
+				r.Prev = s.add(r)
+				change(r)
+				for range 2 {
+					s.call(cni.Plugin.Del, r)
+				}
+				s.same(way, before)
+			}
+			never := s.request(1, "never", "eth0")
+			never.NetNS, never.Prev = "", nil
+			s.call(cni.Plugin.Del, never)
+			s.same("never added", before)
+		})
+	})
+}
+
+// TestInterfacesOfOneContainer: attachments that differ in the interface's name only do
+// not share anything.
+func TestInterfacesOfOneContainer(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		each(t, func(s *stage) {
+			first := s.request(1, "c1", "eth0")
+			first.Prev = s.add(first)
+			one := s.state()
+			second := s.request(1, "c1", "eth1")
+			second.Prev = s.add(second)
+			s.call(cni.Plugin.Check, first)
+			s.call(cni.Plugin.Check, second)
+			s.call(cni.Plugin.Del, second)
+			s.same("DEL of the second", one)
+			s.call(cni.Plugin.Check, first)
+		})
+	})
+}
+
+// TestGC: what is collected is told apart by network, container and interface, and
+// nothing is while it is not known what is valid.
+func TestGC(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		each(t, func(s *stage) {
+			live, elsewhere := s.request(1, "c1", "eth0"), s.request(2, "c2", "eth0")
+			s.add(live)
+			s.add(elsewhere)
+			want := s.state()
+			s.add(s.request(1, "c1", "eth1"))
+			s.add(s.request(1, "c2", "eth0"))
+			gc := *live
+			gc.Attachment, gc.NetNS, gc.Prev = cni.Attachment{Network: "net1"}, "", nil
+			all := s.state()
+			s.call(cni.Plugin.GC, &gc)
+			s.same("not told what is valid", all)
+			gc.Valid = []cni.Attachment{live.Attachment}
+			for range 2 {
+				s.call(cni.Plugin.GC, &gc)
+				s.same("one is valid", want)
+			}
+		})
+	})
+}
+
+// TestCheckNeedsPrevResult: without the result of the ADD there is nothing to compare with.
+func TestCheckNeedsPrevResult(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		each(t, func(s *stage) {
+			r := s.request(1, "c1", "eth0")
+			s.add(r)
+			r.Prev = nil
+			if err := s.plugins[s.name].Check(s.Context(), r); cni.CodeOf(err) != cni.CodeInvalidConfig || !strings.Contains(err.Error(), "prevResult") {
+				s.Errorf("CHECK: %v, want code %d and a word on prevResult", err, cni.CodeInvalidConfig)
+			}
+		})
+	})
+}
+
+// TestEveryPluginIsASubject, so that a new one is not forgotten. The loopback plugin
+// leaves nothing.
+func TestEveryPluginIsASubject(t *testing.T) {
+	got := map[string]bool{"loopback": true}
+	for _, s := range subjects {
+		got[s.name] = true
+	}
+	want := map[string]bool{}
+	for name := range all.Registry(plugin.NewHost(plugin.Dirs{})) {
+		want[name] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("plugins (-built in +tested):\n%s", diff)
+	}
+	configs := map[string]bool{}
+	for name := range all.Configs() {
+		configs[name] = true
+	}
+	if diff := cmp.Diff(want, configs); diff != "" {
+		t.Errorf("configurations (-built in +listed):\n%s", diff)
+	}
+}
