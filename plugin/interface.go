@@ -90,7 +90,30 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	if dns := dev.Common().DNS; !dns.IsZero() {
 		c.Result.DNS = dns
 	}
-	return c.Result, nil
+	return joined(r.Prev, c.Result), nil
+}
+
+// joined returns the result of a chain that had one before: both, this plugin's after
+// the others' (specification 1.1.0, section 2, "ADD").
+func joined(prev, result *cni.Result) *cni.Result {
+	if prev == nil {
+		return result
+	}
+	all := prev.Clone()
+	before := len(all.Interfaces)
+	all.Interfaces = append(all.Interfaces, result.Interfaces...)
+	for _, ip := range result.IPs {
+		if ip.Interface != nil {
+			shifted := *ip.Interface + before
+			ip.Interface = &shifted
+		}
+		all.IPs = append(all.IPs, ip)
+	}
+	all.Routes = append(all.Routes, result.Routes...)
+	if !result.DNS.IsZero() {
+		all.DNS = result.DNS
+	}
+	return all
 }
 
 // address asks IPAM, and lets every address be the pod interface's.

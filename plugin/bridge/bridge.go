@@ -131,10 +131,8 @@ func (b *Config) Connect(ctx context.Context, c *plugin.Call) error {
 	if err != nil {
 		return err
 	}
-	for _, ip := range c.Result.IPs {
-		if err := b.giveGateway(c.Links, gateway, ip); err != nil {
-			return err
-		}
+	if err := b.giveGateways(c.Links, gateway, c.Result.IPs); err != nil {
+		return err
 	}
 	return c.Forward(gateway.Name)
 }

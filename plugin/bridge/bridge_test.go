@@ -145,6 +145,51 @@ func TestIPv6AtOnce(t *testing.T) {
 	})
 }
 
+// TestRefusedGateways: of two gateways one is in an address's way; neither stays.
+func TestRefusedGateways(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		plugintest.Run(t, nil, "ip", "link", "add", "br0", "address", "02:00:00:00:00:01", "type", "bridge")
+		plugintest.Run(t, nil, "ip", "addr", "add", "fd00:1::9/60", "dev", "br0")
+		plugintest.Run(t, nil, "ip", "link", "set", "br0", "up")
+		before := plugintest.State(t)
+		if _, err := cni.Add(context.Background(), f.plugin, f.request(`"isGateway":true,`+ipam6)); err == nil || !strings.Contains(err.Error(), "in the way") {
+			t.Errorf("add: %v", err)
+		}
+		if diff := cmp.Diff(before, plugintest.State(t)); diff != "" {
+			t.Errorf("state (-before +after):\n%s", diff)
+		}
+	})
+}
+
+// TestPrevResult: an earlier plugin's result is passed on, and this one's joins it.
+func TestPrevResult(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		r := f.request(ipam4)
+		zero := 0
+		r.Prev = &cni.Result{
+			Interfaces: []cni.Interface{{Name: "tap0", Sandbox: f.pod.Path}},
+			IPs:        []cni.IP{{Address: netip.MustParsePrefix("192.0.2.9/24"), Interface: &zero}},
+		}
+		result, err := f.plugin.Add(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, ip := range result.IPs {
+			got = append(got, ip.Address.String()+" "+result.Interfaces[*ip.Interface].Name)
+		}
+		if diff := cmp.Diff([]string{"192.0.2.9/24 tap0", "10.1.0.5/24 eth0"}, got); diff != "" {
+			t.Errorf("addresses (-want +got):\n%s", diff)
+		}
+		r.Prev = result
+		if err := f.plugin.Check(context.Background(), r); err != nil {
+			t.Errorf("check: %v", err)
+		}
+	})
+}
+
 // TestExistingInterface: what is there is refused and untouched.
 func TestExistingInterface(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {

@@ -46,33 +46,64 @@ func (b *Config) gatewayLink(c *plugin.Call) (link.Link, error) {
 	return l, err
 }
 
-// giveGateway gives the link the address's gateway. That it has it already, the
-// usual case, is found out by trying: the addresses are listed only after a first
-// success, to find others that are in its way.
-func (b *Config) giveGateway(links *link.Handle, l link.Link, ip cni.IP) error {
-	gateway := netip.PrefixFrom(ip.Gateway, ip.Address.Bits())
-	err := links.AddAddr(l, link.Addr{Prefix: gateway, NoDAD: true})
-	if errors.Is(err, fs.ErrExist) {
+// giveGateways gives the link the addresses' gateways. That it has them already, the
+// usual case, is found out by trying: the addresses are listed only after one was
+// missing, to find others that are in its way. The link is not the attachment's, so
+// what a failure leaves there would stay, and is taken back at once.
+func (b *Config) giveGateways(links *link.Handle, l link.Link, ips []cni.IP) error {
+	var given []netip.Prefix
+	err := func() error {
+		for _, ip := range ips {
+			gateway := netip.PrefixFrom(ip.Gateway, ip.Address.Bits())
+			switch err := links.AddAddr(l, link.Addr{Prefix: gateway, NoDAD: true}); {
+			case errors.Is(err, fs.ErrExist):
+			case err != nil:
+				return err
+			default:
+				given = append(given, gateway)
+			}
+		}
+		if len(given) == 0 {
+			return nil
+		}
+		return b.clearTheWay(links, l, ips, given)
+	}()
+	if err == nil {
 		return nil
 	}
-	if err != nil {
-		return err
+	errs := []error{err}
+	for _, gateway := range given {
+		errs = append(errs, links.DeleteAddr(l, gateway))
 	}
+	return errors.Join(errs...)
+}
+
+// clearTheWay removes addresses of the link that stand against a gateway just given,
+// or says, without forceAddress, that there is one.
+func (b *Config) clearTheWay(links *link.Handle, l link.Link, ips []cni.IP, given []netip.Prefix) error {
 	addrs, err := links.Addrs(l)
 	if err != nil {
 		return err
 	}
+	var old []netip.Prefix
 	for _, a := range addrs {
-		if !inTheWay(a.Prefix, gateway) {
+		if slices.ContainsFunc(ips, func(ip cni.IP) bool { return ip.Gateway == a.Prefix.Addr() }) {
 			continue
 		}
-		if !b.ForceAddress {
-			return errors.Join(
-				cni.Errorf(cni.CodeInvalidConfig, "bridge: %s has address %s, which is in the way of gateway %s", l.Name, a.Prefix, gateway).
-					WithDetails("delete it, choose another bridge, or set forceAddress"),
-				links.DeleteAddr(l, gateway))
+		for _, gateway := range given {
+			if !inTheWay(a.Prefix, gateway) {
+				continue
+			}
+			if !b.ForceAddress {
+				return cni.Errorf(cni.CodeInvalidConfig, "bridge: %s has address %s, which is in the way of gateway %s", l.Name, a.Prefix, gateway).
+					WithDetails("delete it, choose another bridge, or set forceAddress")
+			}
+			old = append(old, a.Prefix)
+			break
 		}
-		if err := links.DeleteAddr(l, a.Prefix); err != nil {
+	}
+	for _, p := range old {
+		if err := links.DeleteAddr(l, p); err != nil {
 			return err
 		}
 	}

@@ -272,6 +272,7 @@ func TestAddsAtOnce(t *testing.T) {
 		}
 		for range rounds {
 			atOnce(func(i int) (err error) {
+				requests[i].Prev = nil
 				requests[i].Prev, err = cni.Add(f.Context(), plugins[i], requests[i])
 				return err
 			})
