@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"net"
 
 	"github.com/vishvananda/netlink"
 )
@@ -9,14 +10,15 @@ import (
 // A Bridge is a bridge to be made.
 type Bridge struct {
 	Name          string
-	MTU           int  // bytes; 0: the kernel's default
-	VLANFiltering bool // frames are kept apart by VLAN; needs a kernel built with it
+	MTU           int              // bytes; 0: the kernel's default
+	MAC           net.HardwareAddr // nil: the lowest of its ports', whichever they are at the time
+	VLANFiltering bool             // frames are kept apart by VLAN; needs a kernel built with it
 }
 
 // AddBridge makes a bridge, down.
 func (h *Handle) AddBridge(b Bridge) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = b.Name, b.MTU
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = b.Name, b.MTU, b.MAC
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
 	if b.VLANFiltering {
 		bridge.VlanFiltering = &b.VLANFiltering

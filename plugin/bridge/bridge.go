@@ -2,9 +2,12 @@ package bridge
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/seamnet/seam/cni"
@@ -74,11 +77,11 @@ func (b *Config) ensure(links *link.Handle) (link.Link, error) {
 // madeAlias is the alias of bridges that Seam made, whose MAC address stays.
 const madeAlias = "seam"
 
-// create makes the bridge; another call may do so at the same time. Its MAC address
-// is set to the one it has, which pins it: otherwise it would be the lowest of its
-// ports', and pods would lose their gateway whenever that port goes.
+// create makes the bridge; another call may do so at the same time. It is made with a
+// MAC address, which stays: otherwise it would be the lowest of its ports', and pods
+// would lose their gateway whenever that port goes.
 func (b *Config) create(links *link.Handle) (link.Link, error) {
-	err := links.AddBridge(link.Bridge{Name: b.Bridge, MTU: b.MTU, VLANFiltering: b.filtered()})
+	err := links.AddBridge(link.Bridge{Name: b.Bridge, MTU: b.MTU, MAC: randomMAC(), VLANFiltering: b.filtered()})
 	if errors.Is(err, fs.ErrExist) {
 		return links.ByName(b.Bridge)
 	}
@@ -93,7 +96,14 @@ func (b *Config) create(links *link.Handle) (link.Link, error) {
 		return br, err
 	}
 	br.Up, br.Alias = true, madeAlias
-	return br, links.Set(br, link.Change{MAC: br.MAC, Alias: madeAlias, Up: true})
+	return br, links.Set(br, link.Change{Alias: madeAlias, Up: true})
+}
+
+// randomMAC returns an address that is of one host, and says that nobody assigned it.
+func randomMAC() net.HardwareAddr {
+	mac := binary.BigEndian.AppendUint64(nil, rand.Uint64())[:6]
+	mac[0] = mac[0]&^1 | 2
+	return mac
 }
 
 func (b *Config) setPort(links *link.Handle, host link.Link) error {

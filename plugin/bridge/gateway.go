@@ -54,7 +54,7 @@ func (b *Config) giveGateways(links *link.Handle, l link.Link, ips []cni.IP) err
 	var given []netip.Prefix
 	err := func() error {
 		for _, ip := range ips {
-			gateway := netip.PrefixFrom(ip.Gateway, ip.Address.Bits())
+			gateway := gatewayOf(ip)
 			switch err := links.AddAddr(l, link.Addr{Prefix: gateway, NoDAD: true}); {
 			case errors.Is(err, fs.ErrExist):
 			case err != nil:
@@ -87,7 +87,7 @@ func (b *Config) clearTheWay(links *link.Handle, l link.Link, ips []cni.IP, give
 	}
 	var old []netip.Prefix
 	for _, a := range addrs {
-		if slices.ContainsFunc(ips, func(ip cni.IP) bool { return ip.Gateway == a.Prefix.Addr() }) {
+		if slices.ContainsFunc(ips, func(ip cni.IP) bool { return gatewayOf(ip) == a.Prefix }) {
 			continue
 		}
 		for _, gateway := range given {
@@ -109,6 +109,9 @@ func (b *Config) clearTheWay(links *link.Handle, l link.Link, ips []cni.IP, give
 	}
 	return nil
 }
+
+// gatewayOf is the address's gateway as an address of the bridge.
+func gatewayOf(ip cni.IP) netip.Prefix { return netip.PrefixFrom(ip.Gateway, ip.Address.Bits()) }
 
 // inTheWay reports whether an address that the link has stands against the gateway:
 // of IPv4 any other one, of IPv6 one of an overlapping subnet.
