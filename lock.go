@@ -154,7 +154,7 @@ func (l *lock) release() { l.file.Close() }
 func (l *lock) remove() error {
 	defer l.file.Close()
 	if l.shared && (l.set(gateByte, unix.F_WRLCK) != nil || l.set(lockByte, unix.F_WRLCK) != nil) {
-		return nil // whoever shares it removes it
+		return nil // whoever shares it removes it; of two at the same moment neither may, but the next one does
 	}
 	if err := os.Remove(l.path); err != nil {
 		return errors.Join(err, l.file.Truncate(0))
