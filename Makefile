@@ -32,7 +32,7 @@ demo: build
 	bin/seam demo
 
 test: packages reference
-	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go test -timeout 12m ./...
+	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go test -count=1 -timeout 12m ./...
 
 bench: packages reference
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/bench -out docs
