@@ -60,6 +60,26 @@ func readRecord(path string) (*Record, error) {
 	return rec, nil
 }
 
+// lock locks the records, for all processes: unix.LOCK_SH for who drops, from before its
+// elements go until its record has gone, unix.LOCK_EX for who restores, so that
+// nothing is restored of what is being dropped. Without a folder there is nothing to lock.
+func (r records) lock(how int) (unlock func(), err error) {
+	fd, err := unix.Open(r.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	for err == nil {
+		if err = unix.Flock(fd, how); !errors.Is(err, unix.EINTR) {
+			break
+		}
+		err = nil
+	}
+	if err != nil {
+		return func() {}, &fs.PathError{Op: "lock", Path: r.dir, Err: err}
+	}
+	return func() { unix.Close(fd) }, nil
+}
+
 // write replaces the owner's record, whole or not at all.
 func (r records) write(rec *Record) error {
 	b, err := json.Marshal(rec)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Repair makes everything that is recorded be in the kernel: the static rules,
@@ -29,6 +30,11 @@ func (t *Table) Repair() error {
 // restore sets the static rules of the tables and all chains of content, and then
 // puts the elements of all records but that of the owner who is at it already.
 func (t *Table) restore(tables []table, except Owner) error {
+	unlock, err := t.records.lock(unix.LOCK_EX)
+	defer unlock()
+	if err != nil {
+		return err
+	}
 	owners, failed := t.recordedEntries()
 	var all []entry
 	for _, r := range owners {

@@ -149,7 +149,35 @@ func (t *Table) tryPut(o Owner, c change) error {
 	if err != nil {
 		return err
 	}
-	return t.conn.commit(plan...)
+	if err := t.conn.commit(plan...); err != nil {
+		return err
+	}
+	return t.deleteUnused(without(c.old, c.wanted))
+}
+
+// deleteUnused deletes the chains of content that the entries, now gone, led to and
+// nothing leads to any more. Of two transactions that leave a chain at the same moment
+// each counts the other's reference beforehand; the later one finds none here.
+func (t *Table) deleteUnused(gone []entry) error {
+	var unused []chain
+	q := new(questions)
+	for _, c := range contentChains(gone) {
+		q.chain(c, func(h heldChain, found bool) {
+			if found && h.uses == len(c.rules) {
+				unused = append(unused, c)
+			}
+		})
+	}
+	if err := q.put(t.conn); err != nil {
+		return err
+	}
+	for _, c := range unused {
+		// One that got a reference, or went, meanwhile is no concern of ours any more.
+		if err := t.conn.commit(deleteChain(c)); err != nil && !overtaken(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // overtaken tells the errors of a transaction whose plan is no longer right: a
@@ -167,7 +195,8 @@ func overtaken(err error) bool {
 // forgotten if the process ends there, or then fails, because another Drop or Retain
 // does it again.
 func (t *Table) Drop(o Owner, then func([]Element) error) error {
-	elements, err := t.remove(o)
+	elements, unlock, err := t.remove(o)
+	defer unlock()
 	if err == nil && len(elements) > 0 && then != nil {
 		err = then(elements)
 	}
@@ -178,18 +207,21 @@ func (t *Table) Drop(o Owner, then func([]Element) error) error {
 }
 
 // remove removes what the owner has from the kernel, and returns what that was by
-// its record.
-func (t *Table) remove(o Owner) ([]Element, error) {
+// its record. The records stay locked until unlock is called.
+func (t *Table) remove(o Owner) (elements []Element, unlock func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if unlock, err = t.records.lock(unix.LOCK_SH); err != nil {
+		return nil, unlock, err
+	}
 	rec, old, err := t.had(o)
 	switch {
 	case errors.Is(err, errRecord):
-		return nil, t.sweep(func(tag cni.Tag) bool { return tag == o.Tag })
+		return nil, unlock, t.sweep(func(tag cni.Tag) bool { return tag == o.Tag })
 	case rec == nil || err != nil:
-		return nil, err
+		return nil, unlock, err
 	}
-	return rec.Elements, t.drop(o.Tag, old)
+	return rec.Elements, unlock, t.drop(o.Tag, old)
 }
 
 func (t *Table) drop(tag cni.Tag, old []entry) error {
@@ -205,7 +237,10 @@ func (t *Table) drop(tag cni.Tag, old []entry) error {
 		if err != nil {
 			return err
 		}
-		if err = t.conn.commit(plan...); !overtaken(err) {
+		if err = t.conn.commit(plan...); err == nil {
+			return t.deleteUnused(old)
+		}
+		if !overtaken(err) {
 			return err
 		}
 	}
