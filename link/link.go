@@ -25,6 +25,7 @@ type Link struct {
 	Promisc bool
 	Master  int // index of the bridge it is a port of; 0: none
 	Peer    int // of a veth: the other end's index in the namespace where that is; 0: unknown
+	Parent  int // of a macvlan, ipvlan or vlan: the index of what it stands on, in the namespace where that is
 
 	Hairpin  bool // of a bridge port: frames may leave where they came in
 	Isolated bool // of a bridge port: it exchanges frames with no other isolated port
@@ -37,7 +38,12 @@ func fromNetlink(l netlink.Link) Link {
 		Up:      a.Flags&net.FlagUp != 0,
 		Running: a.Flags&net.FlagUp != 0 && (a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown && l.Type() != "veth"),
 		Promisc: a.Promisc > 0,
-		Master:  a.MasterIndex, Peer: a.ParentIndex,
+		Master:  a.MasterIndex,
+	}
+	if link.Kind == "veth" {
+		link.Peer = a.ParentIndex
+	} else {
+		link.Parent = a.ParentIndex
 	}
 	if a.Protinfo != nil {
 		link.Hairpin, link.Isolated = a.Protinfo.Hairpin, a.Protinfo.Isolated

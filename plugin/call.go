@@ -18,7 +18,7 @@ type Call struct {
 	Links  *link.Handle     // the host's
 	Pod    *link.Handle     // the pod's
 	PodNS  *netns.Namespace // for what must run inside
-	Link   link.Link        // Add: the pod's interface, as Device.Make made it
+	Link   link.Link        // the pod's interface; Add: as Device.Make made it
 	Result *cni.Result      // Add: what there is so far; Check: the chain's final result
 
 	// DAD makes the pod ask whether someone else has its IPv6 addresses, which takes
@@ -28,6 +28,9 @@ type Call struct {
 	ViaGateway bool
 	// LeaveDown leaves the pod's interface down.
 	LeaveDown bool
+	// TakesOver says that Result is the whole chain's: what the plugins before reported
+	// is this interface's now, and is not passed on beside it.
+	TakesOver bool
 }
 
 // open opens both sides. The error has CodeInvalidNetNS if the pod's is missing.
@@ -52,8 +55,10 @@ func (h *Host) open(r *cni.Request) (*Call, error) {
 }
 
 func (c *Call) close() {
-	c.Pod.Close()
-	c.PodNS.Close()
+	if c.Pod != nil {
+		c.Pod.Close()
+		c.PodNS.Close()
+	}
 }
 
 // HostName returns the name of the host's end of the attachment's veth: derived
@@ -75,6 +80,15 @@ func (c *Call) AddVeth(v link.Veth) error {
 	if errors.Is(err, fs.ErrExist) {
 		return c.whatExists(v.Name, err)
 	}
+	return c.Made(err)
+}
+
+// Made sets Link to the pod's interface, which was just made in the pod under its name
+// with the outcome err. That the name is taken becomes a refusal that touched nothing.
+func (c *Call) Made(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return exists(err, "interface %s is in the pod %s already", c.IfName, c.NetNS)
+	}
 	if err != nil {
 		return err
 	}
@@ -82,9 +96,24 @@ func (c *Call) AddVeth(v link.Veth) error {
 	return err
 }
 
+// HostEnd returns the host's end of the pod's interface, which must be a veth.
+func (c *Call) HostEnd() (link.Link, error) {
+	if c.Link.Kind != "veth" {
+		return link.Link{}, fmt.Errorf("pod %s: interface %s is a %s, not a veth", c.NetNS, c.IfName, c.Link.Kind)
+	}
+	host, err := c.Links.ByIndex(c.Link.Peer)
+	if err != nil {
+		return host, fmt.Errorf("host end of %s: %w", c.IfName, err)
+	}
+	return host, nil
+}
+
+// Host returns the host that the call works on.
+func (c *Call) Host() *Host { return c.host }
+
 func (c *Call) whatExists(hostName string, err error) error {
 	if _, podErr := c.Pod.ByName(c.IfName); podErr == nil {
-		return exists(err, "interface %s is in the pod %s already", c.IfName, c.NetNS)
+		return c.Made(err)
 	}
 	return exists(err, "container %s is attached to network %s as %s already (%s): DEL it first", c.ContainerID, c.Network, c.IfName, hostName)
 }

@@ -78,8 +78,7 @@ func (p *chained) elements(r *cni.Request) (Filter, []nft.Element, error) {
 		return nil, nil, err
 	}
 	if r.Prev == nil {
-		return nil, nil, cni.Errorf(cni.CodeInvalidConfig, "%s: needs prevResult", r.Config.Type).
-			WithDetails("in the network's plugins, put it after the one that makes the interface")
+		return nil, nil, errNoPrev(r)
 	}
 	elements, err := filter.Elements(r)
 	return filter, elements, err

@@ -31,9 +31,12 @@ func (p *interfacePlugin) Check(ctx context.Context, r *cni.Request) error {
 	defer c.close()
 	c.Result = r.Prev
 	// All findings are told at once: who repairs one should not have to ask again.
-	errs := []error{dev.Common().IPAM.call(ctx, r, cni.Plugin.Check), c.checkPod()}
+	errs := []error{dev.Common().IPAM.call(ctx, r, cni.Plugin.Check)}
+	if c.Link, err = c.Pod.ByName(c.IfName); err != nil {
+		return errors.Join(append(errs, fmt.Errorf("pod %s: %w", c.NetNS, err))...)
+	}
 	elements, err := dev.Check(ctx, c)
-	errs = append(errs, err)
+	errs = append(errs, c.checkPod(), err)
 	elements = append(elements, masquerade(c, dev)...)
 	if len(elements) > 0 {
 		table, err := p.host.Table()
@@ -48,10 +51,7 @@ func (p *interfacePlugin) Check(ctx context.Context, r *cni.Request) error {
 // checkPod compares the pod's interface, addresses and routes with the result.
 // Other plugins may have added to them, and moved routes to other tables.
 func (c *Call) checkPod() error {
-	pod, err := c.Pod.ByName(c.IfName)
-	if err != nil {
-		return fmt.Errorf("pod %s: %w", c.NetNS, err)
-	}
+	pod := c.Link
 	errs := []error{c.checkMAC(pod)}
 	addrs, err := c.Pod.Addrs(pod)
 	errs = append(errs, err)

@@ -75,6 +75,9 @@ func (h *Host) Repair() error {
 	errs := []error{table.Repair(), err}
 	seen := make(map[int]bool)
 	for _, l := range ours {
+		if l.Kind != "veth" {
+			continue // nothing is forwarded over it
+		}
 		forwarding := l.Index
 		if l.Master != 0 { // a bridge forwards, its ports do not
 			forwarding = l.Master

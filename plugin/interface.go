@@ -8,7 +8,6 @@ import (
 	"io/fs"
 
 	"github.com/seamnet/seam/cni"
-	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/nft"
 )
 
@@ -33,6 +32,17 @@ type Device interface {
 	// Check compares what only this kind knows with Call.Result, the final result of
 	// the chain, and returns the elements that Finish did.
 	Check(ctx context.Context, c *Call) ([]nft.Element, error)
+}
+
+// A Lender is a Device whose interface was not made for the pod but lent to it, and so
+// is given back rather than deleted. Neither method may rely on the configuration:
+// they are called on what newDevice returned.
+type Lender interface {
+	// Return gives the attachment's interface back. Nothing there is fine.
+	Return(ctx context.Context, h *Host, r *cni.Request) error
+
+	// Retain gives back what is lent to attachments of the network that are not valid.
+	Retain(ctx context.Context, h *Host, network string, valid []cni.Tag) error
 }
 
 // Interface returns the plugin that makes the devices that decode into what
@@ -69,7 +79,7 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	if cni.CodeOf(err) == cni.CodeExists {
 		// Who called will not undo this, so that the earlier attachment, whose lease it is,
 		// stays whole: what was just made beside it goes here.
-		return nil, errors.Join(err, p.host.deleteLink(r))
+		return nil, errors.Join(err, p.remove(ctx, r))
 	}
 	if err != nil {
 		return nil, err
@@ -89,6 +99,9 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	}
 	if dns := dev.Common().DNS; !dns.IsZero() {
 		c.Result.DNS = dns
+	}
+	if c.TakesOver {
+		return c.Result, nil
 	}
 	return joined(r.Prev, c.Result), nil
 }
@@ -183,7 +196,15 @@ func (p *interfacePlugin) Del(ctx context.Context, r *cni.Request) error {
 	if err == nil {
 		err = errors.Join(table.Drop(owner(r), nil), table.RevokeForward(HostName(r.Tag())))
 	}
-	return errors.Join(append(errs, err, p.host.deleteLink(r))...)
+	return errors.Join(append(errs, err, p.remove(ctx, r))...)
+}
+
+// remove takes the attachment's interface out of the pod.
+func (p *interfacePlugin) remove(ctx context.Context, r *cni.Request) error {
+	if lender, ok := p.newDevice().(Lender); ok {
+		return lender.Return(ctx, p.host, r)
+	}
+	return p.host.deleteLink(r)
 }
 
 func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
@@ -200,7 +221,10 @@ func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
 	if tableErr == nil {
 		_, tableErr = table.Retain(r.Config.Type, r.Network, tags, nil)
 	}
-	return errors.Join(err, tableErr, p.host.retainLinks(r.Network, tags), p.host.retainForwards())
+	if lender, ok := p.newDevice().(Lender); ok {
+		err = errors.Join(err, lender.Retain(ctx, p.host, r.Network, tags))
+	}
+	return errors.Join(err, tableErr, p.host.RetainLinks(r.Network, tags), p.host.retainForwards())
 }
 
 func (p *interfacePlugin) Status(ctx context.Context, r *cni.Request) error {
@@ -225,92 +249,4 @@ func Tags(valid []cni.Attachment) []cni.Tag {
 		tags[i] = a.Tag()
 	}
 	return tags
-}
-
-// deleteLink deletes the attachment's veth by the name of its host end. One made by
-// someone else under another name, a reference plugin say, is deleted from inside
-// the pod.
-func (h *Host) deleteLink(r *cni.Request) error {
-	links, err := h.Links()
-	if err != nil {
-		return err
-	}
-	if err := links.Delete(HostName(r.Tag())); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if r.NetNS == "" {
-		return nil
-	}
-	c, err := h.open(r)
-	if cni.CodeOf(err) == cni.CodeInvalidNetNS {
-		return nil // the namespace is gone, and with it what was inside
-	}
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	pod, err := c.Pod.ByName(r.IfName)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && c.anothers(pod)) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return c.Pod.Delete(pod.Name)
-}
-
-// anothers reports whether the pod's interface is of another attachment of Seam's:
-// a DEL after an ADD that was refused for its sake must leave it alone.
-func (c *Call) anothers(pod link.Link) bool {
-	if pod.Peer == 0 {
-		return false
-	}
-	host, err := c.Links.ByIndex(pod.Peer)
-	return err == nil && host.Alias != "" && host.Alias != Alias(c.Tag())
-}
-
-// retainForwards takes back what Call.Forward admitted for links that are gone.
-func (h *Host) retainForwards() error {
-	links, err := h.Links()
-	if err != nil {
-		return err
-	}
-	table, err := h.Table()
-	if err != nil {
-		return err
-	}
-	admitted, err := table.Admitted()
-	errs := []error{err}
-	for _, ifname := range admitted {
-		if _, err := links.ByName(ifname); errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, table.RevokeForward(ifname))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// retainLinks deletes the host's links of the network whose tags are not given.
-func (h *Host) retainLinks(network string, tags []cni.Tag) error {
-	links, err := h.Links()
-	if err != nil {
-		return err
-	}
-	ours, err := links.Tagged(Alias(cni.NetworkTag(network)))
-	if err != nil {
-		return err
-	}
-	valid := make(map[string]bool, len(tags))
-	for _, t := range tags {
-		valid[Alias(t)] = true
-	}
-	var errs []error
-	for _, l := range ours {
-		if valid[l.Alias] {
-			continue
-		}
-		if err := links.Delete(l.Name); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -33,7 +33,11 @@ func (c *Call) configure(ctx context.Context, pod link.Link) error {
 	if c.LeaveDown {
 		return nil
 	}
-	if err := c.Pod.Set(pod, link.Change{Up: true}); err != nil {
+	up := link.Change{Up: true}
+	if pod.Peer == 0 && pod.Alias == "" { // a veth bears its tag at the host's end
+		up.Alias = Alias(c.Tag())
+	}
+	if err := c.Pod.Set(pod, up); err != nil {
 		return err
 	}
 	if _, v6 := c.Families(); v6 && c.DAD {

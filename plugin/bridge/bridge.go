@@ -209,16 +209,9 @@ func (b *Config) checkBridge(br link.Link) error {
 // checkPort finds the host's end by the pod's, so that an attachment that a
 // reference plugin made, under a name of its own, can be checked as well.
 func (b *Config) checkPort(c *plugin.Call, br link.Link) (link.Link, error) {
-	pod, err := c.Pod.ByName(c.IfName)
+	host, err := c.HostEnd()
 	if err != nil {
-		return link.Link{}, nil // told by the frame
-	}
-	if pod.Kind != "veth" {
-		return link.Link{}, fmt.Errorf("pod %s: interface %s is a %s, not a veth", c.NetNS, pod.Name, pod.Kind)
-	}
-	host, err := c.Links.ByIndex(pod.Peer)
-	if err != nil {
-		return host, fmt.Errorf("host end of %s: %w", pod.Name, err)
+		return host, err
 	}
 	var errs []error
 	if host.Master != br.Index {

@@ -102,13 +102,9 @@ func (p *Config) Finish(ctx context.Context, c *plugin.Call) ([]nft.Element, err
 
 // Check compares the host's end and its routes with what Add made.
 func (p *Config) Check(ctx context.Context, c *plugin.Call) ([]nft.Element, error) {
-	pod, err := c.Pod.ByName(c.IfName)
+	host, err := c.HostEnd()
 	if err != nil {
-		return nil, nil // told by the frame
-	}
-	host, err := c.Links.ByIndex(pod.Peer)
-	if err != nil {
-		return nil, fmt.Errorf("host end of %s: %w", pod.Name, err)
+		return nil, err
 	}
 	if _, err := c.CheckHostLink(host.Name); err != nil {
 		return nil, err
