@@ -5,8 +5,15 @@
 #   conntrack                   the same for tracked connections
 #   iputils-ping                to see that addresses are reached
 #   dash                        the shell that the wrapper scripts are written for
-#   strace                       to count the programs that a benchmark executes
-PACKAGES := nftables iptables iproute2 iputils-ping conntrack dash strace
+#   strace                      to count the programs that a benchmark executes
+#   containerd runc crun podman the runtimes that Seam serves
+#   busybox-static              what is in their containers
+#   jq                          for the example of a runtime entry
+#   dnsmasq-base                a DHCP server
+#   firewalld dbus              a host whose firewall is firewalld's
+#   iperf3                      to measure the data path
+PACKAGES := nftables iptables iproute2 iputils-ping conntrack dash strace \
+	containerd runc crun podman busybox-static jq dnsmasq-base firewalld dbus iperf3
 BIN_DIR  ?= /opt/cni/bin
 PREFIX   ?= /usr/local
 export CGO_ENABLED := 0
@@ -15,11 +22,13 @@ export GOFLAGS := -buildvcs=false
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build demo test bench install verify packages reference clean
+.PHONY: help build demo test test-kernels soak bench install verify packages packages-kernels reference clean
 
 help:
 	@echo 'make demo     build Seam and watch it do its main job (needs root)'
 	@echo 'make test     install what the tests need and run them all (needs root)'
+	@echo 'make test-kernels  run the tests of what this kernel may lack under a Debian kernel in QEMU'
+	@echo 'make soak     ten minutes of attaching and detaching, with failures, kills and flushes'
 	@echo 'make build    bin/seam'
 	@echo 'make install  bin/seam to $(PREFIX)/bin, and the plugins to $(BIN_DIR)'
 	@echo 'make bench    measure against the reference plugins; writes docs/benchmarks.md'
@@ -33,6 +42,13 @@ demo: build
 
 test: packages reference
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go test -count=1 -timeout 12m ./...
+
+test-kernels: packages-kernels reference
+	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/kernels
+
+SOAK ?= 10m
+soak: packages
+	go test -count=1 -timeout 1h -run '^TestSoak$$' -v ./hack/leaks -args -soak=$(SOAK)
 
 bench: packages reference
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/bench -out docs
@@ -59,6 +75,10 @@ reference: .cache/reference/.v1.9.1.all
 packages:
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; fi
+
+# Debian packages with which other kernels are run: the emulator, and depmod and modprobe.
+packages-kernels: PACKAGES += qemu-system-x86 kmod
+packages-kernels: packages
 
 clean:
 	rm -rf bin .cache

@@ -71,7 +71,11 @@ type VLANs struct {
 
 // AddVLANs lets the VLANs pass the port, or the bridge itself.
 func (h *Handle) AddVLANs(l Link, v VLANs, onBridge bool) error {
-	err := h.nl.BridgeVlanAddRange(device(l), v.First, v.Last, v.Native, v.Native, onBridge, !onBridge)
+	last := v.Last
+	if last == v.First {
+		last = 0 // the kernel refuses a range of one
+	}
+	err := h.nl.BridgeVlanAddRange(device(l), v.First, last, v.Native, v.Native, onBridge, !onBridge)
 	return failure("add vlans of", fmt.Sprintf("%s, %d to %d", l.Name, v.First, v.Last), err)
 }
 
