@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
@@ -24,7 +25,8 @@ type Call struct {
 	// DAD makes the pod ask whether someone else has its IPv6 addresses, which takes
 	// a second. A Device sets it where the addresses are not Seam's alone to give.
 	DAD bool
-	// ViaGateway leaves the pod without neighbours but its gateway.
+	// ViaGateway leaves the pod without neighbours but its gateway; a Device sets it in
+	// Connect and in Check.
 	ViaGateway bool
 	// LeaveDown leaves the pod's interface down.
 	LeaveDown bool
@@ -84,15 +86,16 @@ func (c *Call) AddVeth(v link.Veth) error {
 }
 
 // Made sets Link to the pod's interface, which was just made in the pod under its name
-// with the outcome err. That the name is taken becomes a refusal that touched nothing.
+// with the outcome err. If one of that name was there, whatever else stood in the way,
+// that becomes a refusal that touched nothing.
 func (c *Call) Made(err error) error {
-	if errors.Is(err, fs.ErrExist) {
-		return exists(err, "interface %s is in the pod %s already", c.IfName, c.NetNS)
-	}
-	if err != nil {
+	if err == nil {
+		c.Link, err = c.Pod.ByName(c.IfName)
 		return err
 	}
-	c.Link, err = c.Pod.ByName(c.IfName)
+	if _, podErr := c.Pod.ByName(c.IfName); podErr == nil {
+		return exists(fs.ErrExist, "interface %s is in the pod %s already", c.IfName, c.NetNS)
+	}
 	return err
 }
 
@@ -156,8 +159,12 @@ func GatewaySettings(ifname string) error {
 	return nil
 }
 
-// CheckForward reports what Forward did and someone undid.
+// CheckForward reports what Forward did and someone undid. For an attachment that a
+// reference plugin made it was not done; others' rules may let its packets pass.
 func (c *Call) CheckForward(ifname string) error {
+	if host, err := c.HostEnd(); err == nil && !strings.HasPrefix(host.Alias, aliasPrefix) {
+		return nil
+	}
 	v4, v6 := c.Families()
 	var errs []error
 	for setting, wanted := range map[link.Sysctl]bool{forward4: v4, forward6: v6} {

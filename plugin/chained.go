@@ -22,6 +22,12 @@ type Filter interface {
 	Settled(h *Host, r *cni.Request, elements []nft.Element) error
 }
 
+// An Heir is a Filter that knows what the reference plugin of its name keeps in the
+// firewall, and so can take over attachments that were made by that.
+type Heir interface {
+	Legacy(a cni.Attachment) nft.Legacy
+}
+
 // Chained returns the plugin whose configurations decode into what newFilter
 // returns: a Filter with its defaults. Afterwards is called with elements that are
 // gone, by Del and GC, at least once for each, and may be nil.
@@ -68,7 +74,13 @@ func (p *chained) Check(ctx context.Context, r *cni.Request) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(table.Check(owner(r), elements...), filter.Settled(p.host, r, elements))
+	if err := table.Check(owner(r), elements...); err != nil {
+		if heir, ok := filter.(Heir); ok && inherited(table, owner(r), heir.Legacy(r.Attachment)) {
+			return nil // as it was made: what Settle makes was not asked for
+		}
+		return errors.Join(err, filter.Settled(p.host, r, elements))
+	}
+	return filter.Settled(p.host, r, elements)
 }
 
 // elements decodes the configuration and asks it.
@@ -89,7 +101,24 @@ func (p *chained) Del(ctx context.Context, r *cni.Request) error {
 	if err != nil {
 		return err
 	}
-	return table.Drop(owner(r), p.afterwards)
+	err = table.Drop(owner(r), p.afterwards)
+	if heir, ok := p.newFilter().(Heir); ok {
+		return errors.Join(err, p.disinherit(r, table, heir.Legacy(r.Attachment)))
+	}
+	return err
+}
+
+// disinherit removes what the reference plugin made; what it was is told by the
+// request, as far as that can be read.
+func (p *chained) disinherit(r *cni.Request, table *nft.Table, legacy nft.Legacy) error {
+	was, err := table.DropInherited(legacy)
+	if err != nil || !was || p.afterwards == nil {
+		return err
+	}
+	if _, elements, err := p.elements(r); err == nil {
+		return p.afterwards(elements)
+	}
+	return nil
 }
 
 func (p *chained) GC(ctx context.Context, r *cni.Request) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/nft"
 )
 
 // Subnets returns the network that the address is of: what its pod reaches without
@@ -32,6 +33,9 @@ func (p *interfacePlugin) Check(ctx context.Context, r *cni.Request) error {
 	c.Result = r.Prev
 	// All findings are told at once: who repairs one should not have to ask again.
 	errs := []error{dev.Common().IPAM.call(ctx, r, cni.Plugin.Check)}
+	if lender, ok := dev.(Lender); ok && lender.UserSpace() {
+		return errors.Join(errs...)
+	}
 	if c.Link, err = c.Pod.ByName(c.IfName); err != nil {
 		return errors.Join(append(errs, fmt.Errorf("pod %s: %w", c.NetNS, err))...)
 	}
@@ -39,13 +43,43 @@ func (p *interfacePlugin) Check(ctx context.Context, r *cni.Request) error {
 	errs = append(errs, c.checkPod(), err)
 	elements = append(elements, masquerade(c, dev)...)
 	if len(elements) > 0 {
-		table, err := p.host.Table()
-		if err == nil {
-			err = table.Check(owner(r), elements...)
-		}
-		errs = append(errs, err)
+		errs = append(errs, p.host.checkElements(r, elements))
 	}
 	return errors.Join(errs...)
+}
+
+// checkElements accepts also what a reference plugin made in the elements' place.
+func (h *Host) checkElements(r *cni.Request, elements []nft.Element) error {
+	table, err := h.Table()
+	if err != nil {
+		return err
+	}
+	err = table.Check(owner(r), elements...)
+	if err == nil || inherited(table, owner(r), legacies(r.Attachment, elements)...) {
+		return nil
+	}
+	return err
+}
+
+// legacies are the reference plugins' forms of the elements.
+func legacies(a cni.Attachment, elements []nft.Element) []nft.Legacy {
+	var masquerade, guard bool
+	for _, e := range elements {
+		switch e.(type) {
+		case nft.Masquerade:
+			masquerade = true
+		case nft.Guard:
+			guard = true
+		}
+	}
+	var list []nft.Legacy
+	if masquerade {
+		list = append(list, nft.LegacyMasquerade(a))
+	}
+	if guard {
+		list = append(list, nft.LegacyGuard(a))
+	}
+	return list
 }
 
 // checkPod compares the pod's interface, addresses and routes with the result.
@@ -63,6 +97,16 @@ func (c *Call) checkPod() error {
 	}
 	routes, err := c.Pod.Routes(pod)
 	errs = append(errs, err)
+	for _, ip := range c.Result.PodIPs(c.IfName) {
+		if !c.ViaGateway || !ip.Gateway.IsValid() || err != nil {
+			continue
+		}
+		for _, want := range gatewayRoutes(ip) {
+			if !slices.ContainsFunc(routes, func(has link.Route) bool { return has.Dst == want.Dst && has.GW == want.GW }) {
+				errs = append(errs, fmt.Errorf("pod %s: route %s over %s is gone", c.NetNS, want, c.IfName))
+			}
+		}
+	}
 	for _, r := range c.Result.Routes {
 		if err == nil && !slices.ContainsFunc(routes, func(has link.Route) bool { return c.sameRoute(has, r) }) {
 			errs = append(errs, fmt.Errorf("pod %s: route %s over %s is gone", c.NetNS, link.Route{Route: r}, c.IfName))

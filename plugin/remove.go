@@ -3,10 +3,12 @@ package plugin
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/nft"
 )
 
 // deleteLink deletes the attachment's interface: a veth by the name of its host end,
@@ -20,6 +22,10 @@ func (h *Host) deleteLink(r *cni.Request) error {
 	if err := links.Delete(HostName(r.Tag())); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return errors.Join(h.disinherit(r), h.deletePodLink(r))
+}
+
+func (h *Host) deletePodLink(r *cni.Request) error {
 	if r.NetNS == "" {
 		return nil
 	}
@@ -32,13 +38,45 @@ func (h *Host) deleteLink(r *cni.Request) error {
 	}
 	defer c.close()
 	pod, err := c.Pod.ByName(r.IfName)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && c.anothers(pod)) {
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := c.Pod.Delete(link.Aside(r.IfName)); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if err == nil && c.anothers(pod) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	return c.Pod.Delete(pod.Name)
+}
+
+// disinherit removes the rules that a reference plugin made for the attachment.
+func (h *Host) disinherit(r *cni.Request) error {
+	table, err := h.Table()
+	if err != nil {
+		return err
+	}
+	_, masqErr := table.DropInherited(nft.LegacyMasquerade(r.Attachment))
+	_, guardErr := table.DropInherited(nft.LegacyGuard(r.Attachment))
+	return errors.Join(masqErr, guardErr)
+}
+
+// inherited reports whether a reference plugin made, in its own form, what the
+// owner, who has nothing recorded, lacks.
+func inherited(table *nft.Table, o nft.Owner, legacies ...nft.Legacy) bool {
+	records, err := table.Owned(o.Tag)
+	if err != nil || slices.ContainsFunc(records, func(r nft.Record) bool { return r.Owner == o }) {
+		return false
+	}
+	for _, l := range legacies {
+		if there, err := table.Inherited(l); err != nil || !there {
+			return false
+		}
+	}
+	return true
 }
 
 // anothers reports whether the pod's interface is of another attachment of Seam's:

@@ -33,6 +33,9 @@ var (
 	all6      = netip.MustParsePrefix("::/0")
 )
 
+// Legacy is what the reference plugin makes for the attachment.
+func (c *Config) Legacy(a cni.Attachment) nft.Legacy { return nft.LegacyPorts(a) }
+
 // Elements returns a forward for each mapping and family, and a hairpin for each of
 // the pod's addresses that something is forwarded to.
 func (c *Config) Elements(r *cni.Request) ([]nft.Element, error) {
