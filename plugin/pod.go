@@ -21,6 +21,9 @@ const detectionTime = 5 * time.Second
 // it up. The order is the kernel's: settings before the addresses they bear on,
 // addresses before the announcement that going up sends, routes when the link is up.
 func (c *Call) configure(ctx context.Context, pod link.Link) error {
+	if pod.Index == 0 { // a program drives it (Lender.UserSpace)
+		return nil
+	}
 	if err := c.PodNS.Do(func() error { return c.podSettings() }); err != nil {
 		return err
 	}
@@ -58,18 +61,24 @@ func (c *Call) configure(ctx context.Context, pod link.Link) error {
 // routeViaGateway makes the gateway the pod's only neighbour: what the subnet's own
 // route would have reached directly is reached through it.
 func (c *Call) routeViaGateway(pod link.Link) error {
-	linkScope := unix.RT_SCOPE_LINK
 	for _, ip := range c.Result.IPs {
-		gateway := netip.PrefixFrom(ip.Gateway, ip.Gateway.BitLen())
-		toGateway := link.Route{Route: cni.Route{Dst: gateway, Scope: &linkScope}, Source: ip.Address.Addr()}
-		toSubnet := link.Route{Route: cni.Route{Dst: ip.Address.Masked(), GW: ip.Gateway}, Source: ip.Address.Addr()}
-		for _, r := range []link.Route{toGateway, toSubnet} {
+		for _, r := range gatewayRoutes(ip) {
 			if err := c.Pod.AddRoute(pod, r); err != nil && !errors.Is(err, fs.ErrExist) {
 				return fmt.Errorf("pod %s: %w", c.NetNS, err)
 			}
 		}
 	}
 	return nil
+}
+
+// gatewayRoutes lead to the gateway, and over it to the rest of the subnet.
+func gatewayRoutes(ip cni.IP) []link.Route {
+	linkScope := unix.RT_SCOPE_LINK
+	gateway := netip.PrefixFrom(ip.Gateway, ip.Gateway.BitLen())
+	return []link.Route{
+		{Route: cni.Route{Dst: gateway, Scope: &linkScope}, Source: ip.Address.Addr()},
+		{Route: cni.Route{Dst: ip.Address.Masked(), GW: ip.Gateway}, Source: ip.Address.Addr()},
+	}
 }
 
 // podSettings sets what must stand before the interface is up; it runs inside the
@@ -83,7 +92,8 @@ func (c *Call) podSettings() error {
 		errs = append(errs,
 			link.Sysctl("ipv6/conf/lo/disable_ipv6").Set("0"),
 			link.Sysctl("ipv6/conf/"+c.IfName+"/disable_ipv6").Set("0"),
-			conf("ipv6", "keep_addr_on_down", "1"))
+			conf("ipv6", "keep_addr_on_down", "1"),
+			conf("ipv6", "ndisc_notify", "1"))
 	}
 	dad := "0"
 	if c.DAD {

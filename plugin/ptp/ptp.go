@@ -100,8 +100,10 @@ func (p *Config) Finish(ctx context.Context, c *plugin.Call) ([]nft.Element, err
 	return nil, err
 }
 
-// Check compares the host's end and its routes with what Add made.
+// Check compares the host's end and its routes with what Add made, and lets the frame
+// look for the routes to the gateway as well.
 func (p *Config) Check(ctx context.Context, c *plugin.Call) ([]nft.Element, error) {
+	c.ViaGateway = true
 	host, err := c.HostEnd()
 	if err != nil {
 		return nil, err

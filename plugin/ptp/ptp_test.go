@@ -56,6 +56,10 @@ func TestPTP(t *testing.T) {
 		if err := p.Check(context.Background(), r); err == nil || !strings.Contains(err.Error(), "route to 10.1.0.5") {
 			t.Errorf("check without the host's route: %v", err)
 		}
+		plugintest.Run(t, pod, "ip", "route", "del", "10.1.0.1")
+		if err := p.Check(context.Background(), r); err == nil || !strings.Contains(err.Error(), "route 10.1.0.1/32 src 10.1.0.5 over eth0 is gone") {
+			t.Errorf("check without the pod's route to its gateway: %v", err)
+		}
 		for range 2 {
 			r.NetNS = ""
 			if err := p.Del(context.Background(), r); err != nil {
