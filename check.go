@@ -37,7 +37,7 @@ func (op *operation) checkAll(ctx context.Context) error {
 	if err := op.enter(ctx); err != nil {
 		return err
 	}
-	defer op.leave(false)
+	defer op.leave(true)
 	r, err := op.rt.record(op.attachment())
 	switch {
 	case err != nil:

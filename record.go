@@ -57,10 +57,12 @@ func (r *Record) Recorded() (*Network, error) {
 }
 
 // container returns what to detach, sparing a namespace that only has the recorded
-// one's path.
+// one's path: where its identity is not recorded, a process may have got the ID of
+// another.
 func (r *Record) container() Container {
 	c := Container{ID: r.ContainerID, IfName: r.IfName, NetNS: r.NetNS, Args: r.Args, Capabilities: r.Capabilities}
-	if !r.Alive() && (r.pod != podID{}) {
+	unknown := r.pod == podID{}
+	if unknown && strings.HasPrefix(r.NetNS, "/proc/") || !unknown && !r.Alive() {
 		c.NetNS = ""
 	}
 	return c
@@ -133,7 +135,23 @@ func decodeRecord(data []byte) (*Record, error) {
 		r.Created, r.pod, r.Steps = form.Seam.Created, form.Seam.Pod, form.Seam.Steps
 	}
 	r.broken = r.decodeResult(form.Result)
+	if r.NetNS == "" {
+		r.NetNS = r.sandbox()
+	}
 	return r, nil
+}
+
+// sandbox returns the namespace that the result names, for records of a libcni that
+// did not write it down: before 1.2, as in containerd 1.6 and Podman 4.3.
+func (r *Record) sandbox() string {
+	if r.Result != nil {
+		for _, i := range r.Result.Interfaces {
+			if i.Name == r.IfName {
+				return i.Sandbox
+			}
+		}
+	}
+	return ""
 }
 
 func (r *Record) decodeResult(data []byte) error {

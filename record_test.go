@@ -149,3 +149,23 @@ func FuzzIntent(f *testing.F) {
 		}
 	})
 }
+
+// libcni did not always write the namespace down; the result has it.
+func TestRecordWithoutNamespace(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	gone := filepath.Join(b.CacheDir, "gone")
+	for name, netns := range map[string]string{"c1": gone, "c2": "/proc/1/ns/net"} {
+		writeTree(t, b.CacheDir, map[string]string{"results/blue-" + name + "-eth0": `{"kind":"cniCacheV1","containerId":"` + name + `",
+			"ifName":"eth0","networkName":"blue","result":{"cniVersion":"1.0.0","interfaces":[{"name":"veth1"},{"name":"eth0","sandbox":"` + netns + `"}]}}`})
+	}
+	records, err := b.Attachments()
+	if err != nil || len(records) != 2 {
+		t.Fatalf("%d records, error %v", len(records), err)
+	}
+	if c1 := records[0]; c1.NetNS != gone || c1.Alive() || c1.container().NetNS != gone {
+		t.Errorf("namespace %q, alive %v, detached from %q; want %s, gone", c1.NetNS, c1.Alive(), c1.container().NetNS, gone)
+	}
+	if c2 := records[1]; !c2.Alive() || c2.container().NetNS != "" {
+		t.Errorf("alive %v, detached from %q: a process may have another's ID", c2.Alive(), c2.container().NetNS)
+	}
+}

@@ -112,8 +112,13 @@ func (c *cli) describe(r *seam.Record) attachment {
 	return a
 }
 
-// portsOf returns the ports that are published for an attachment.
+// portsOf returns the ports that are published for an attachment. Runtimes give a
+// pod's to all of its networks, loopback included; a network without a plugin that
+// takes them publishes none.
 func portsOf(r *seam.Record) []cni.PortMapping {
+	if n, err := r.Recorded(); err == nil && !slices.Contains(n.Capabilities(), cni.CapabilityPorts) {
+		return nil
+	}
 	var ports []cni.PortMapping
 	if err := json.Unmarshal(r.Capabilities[cni.CapabilityPorts], &ports); err != nil {
 		return nil // none, or what another runtime wrote and its plugins refused

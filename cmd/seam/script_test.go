@@ -41,6 +41,8 @@ func TestScripts(t *testing.T) {
 			RequireUniqueNames:  true,
 			Setup: func(env *testscript.Env) error {
 				env.Defer(func() { wipe(t) })
+				// Plugins that the machine happens to have would go before the built-in ones.
+				env.Setenv("CNI_PATH", t.TempDir())
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
