@@ -6,14 +6,14 @@
 #   iputils-ping                to see that addresses are reached
 #   dash                        the shell that the wrapper scripts are written for
 #   strace                      to count the programs that a benchmark executes
-#   containerd runc crun podman the runtimes that Seam serves
+#   containerd runc crun podman conmon  the runtimes that Seam serves
 #   busybox-static              what is in their containers
 #   jq                          for the example of a runtime entry
 #   dnsmasq-base                a DHCP server
 #   firewalld dbus              a host whose firewall is firewalld's
 #   iperf3                      to measure the data path
 PACKAGES := nftables iptables iproute2 iputils-ping conntrack dash strace \
-	containerd runc crun podman busybox-static jq dnsmasq-base firewalld dbus iperf3
+	containerd runc crun podman conmon busybox-static jq dnsmasq-base firewalld dbus iperf3
 BIN_DIR  ?= /opt/cni/bin
 PREFIX   ?= /usr/local
 export CGO_ENABLED := 0
@@ -22,7 +22,7 @@ export GOFLAGS := -buildvcs=false
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build demo test test-kernels soak bench install verify packages packages-kernels reference clean
+.PHONY: help build demo test test-kernels soak bench install verify packages packages-kernels reference crictl clean
 
 help:
 	@echo 'make demo     build Seam and watch it do its main job (needs root)'
@@ -40,7 +40,7 @@ build:
 demo: build
 	bin/seam demo
 
-test: packages reference
+test: packages reference crictl
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go test -count=1 -timeout 12m ./...
 
 test-kernels: packages-kernels reference
@@ -71,6 +71,14 @@ reference: .cache/reference/.v1.9.1.all
 	mkdir -p .cache/reference
 	GOBIN=$(CURDIR)/.cache/reference go install $(REFERENCE:%=github.com/containernetworking/plugins/plugins/%@v1.9.1)
 	touch $@
+
+# crictl speaks to containerd as a kubelet does. Its module cannot be required by another, so it is
+# built in its own folder.
+crictl: .cache/crictl/crictl
+.cache/crictl/crictl:
+	mkdir -p .cache/crictl
+	cd "$$(go mod download -json sigs.k8s.io/cri-tools@v1.30.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')" && \
+	go build -mod=readonly -trimpath -ldflags '-s -w' -o $(CURDIR)/.cache/crictl/crictl ./cmd/crictl
 
 packages:
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
