@@ -26,6 +26,8 @@ import (
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/cni/wire"
+	"github.com/seamnet/seam/hack/chains"
+	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns"
 	"github.com/seamnet/seam/netns/netnstest"
 	"github.com/seamnet/seam/plugin"
@@ -35,16 +37,8 @@ import (
 
 var seed = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the random moments; a failing run prints its own")
 
-const conflist = `{
-  "cniVersion": "1.1.0",
-  "name": "leaks",
-  "plugins": [
-    {"type": "bridge", "bridge": "leaks0", "isDefaultGateway": true, "ipMasq": true, "macspoofchk": true,
-     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.77.0.0/20"}], [{"subnet": "fd00:77::/64"}]]}},
-    {"type": "portmap", "capabilities": {"portMappings": true}},
-    {"type": "flaky"}
-  ]
-}`
+// flakyPlugin is added to every chain.
+const flakyPlugin = `{"type":"flaky"}`
 
 const atOnce = 16
 
@@ -78,7 +72,9 @@ type host struct {
 	*testing.T
 	bin, conf string
 	seam      string // the program
-	network   *seam.Network
+	chains    []chains.Chain
+	links     *link.Handle
+	kernel    *plugin.Host
 	inside    seam.Runtime // built-ins in process
 	executed  seam.Runtime // everything executed
 }
@@ -94,10 +90,8 @@ func setup(t *testing.T) *host {
 	if err := errors.Join(os.Mkdir(h.bin, 0o755), os.Mkdir(h.conf, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"bridge", "host-local", "portmap"} {
-		if err := os.Link(h.seam, filepath.Join(h.bin, name)); err != nil {
-			t.Fatal(err)
-		}
+	if out, err := exec.Command(h.seam, "install", "--bin-dir", h.bin).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -106,28 +100,102 @@ func setup(t *testing.T) *host {
 	if err := os.Symlink(self, filepath.Join(h.bin, "flaky")); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(h.conf, "10-leaks.conflist")
-	if err := os.WriteFile(file, []byte(conflist), 0o600); err != nil {
+	if h.links, err = link.Open(); err != nil {
 		t.Fatal(err)
 	}
-	if h.network, err = seam.Load(h.conf, "leaks"); err != nil {
+	t.Cleanup(func() { h.links.Close() })
+	if err := chains.MakeUplink(h.links); err != nil {
 		t.Fatal(err)
 	}
-	kernel := plugin.NewHost(plugin.DefaultDirs)
-	t.Cleanup(func() { kernel.Close() })
+	h.chooseChains()
+	h.kernel = plugin.NewHost(plugin.DefaultDirs)
+	t.Cleanup(func() { h.kernel.Close() })
 	dirs := []string{h.bin}
 	// To the first, the files in bin are Seam's own; the second knows no built-ins.
-	h.inside = seam.Runtime{Plugins: wire.Path{Dirs: dirs, Builtins: all.Registry(kernel), Self: h.seam}}
+	h.inside = seam.Runtime{Plugins: wire.Path{Dirs: dirs, Builtins: all.Registry(h.kernel), Self: h.seam}}
 	h.executed = seam.Runtime{Plugins: wire.Path{Dirs: dirs}}
 	return h
 }
 
-func (h *host) container(id string, n int) seam.Container {
-	ports := fmt.Sprintf(`[{"hostPort":%d,"containerPort":80,"protocol":"tcp"},{"hostPort":%d,"containerPort":53,"protocol":"udp"}]`, 20000+n, 20000+n)
-	return seam.Container{ID: id, IfName: "eth0", NetNS: "/run/netns/" + id, Capabilities: map[string]json.RawMessage{"portMappings": json.RawMessage(ports)}}
+// chooseChains takes the chains that the kernel can make, and writes their files.
+func (h *host) chooseChains() {
+	h.Helper()
+	for _, c := range chains.All() {
+		runs, err := c.Runs(h.links)
+		if err != nil {
+			h.Fatal(err)
+		}
+		if !runs {
+			h.Logf("without chain %s: this kernel makes no links of kind %s", c.Name, c.Kind)
+			continue
+		}
+		h.chains = append(h.chains, c)
+		if err := os.WriteFile(filepath.Join(h.conf, c.Name+".conflist"), c.Conflist("1.1.0", 0, flakyPlugin), 0o600); err != nil {
+			h.Fatal(err)
+		}
+	}
 }
 
-var pods = regexp.MustCompile(`src=10\.77\.[0-9]+\.[0-9]+`)
+// A guest is a container that is to be attached to a chain's network.
+type guest struct {
+	seam.Container
+	chain   chains.Chain
+	network *seam.Network
+	n       int
+}
+
+// guest returns container n, whose ID may end in words that the plugin flaky reads.
+func (h *host) guest(chain chains.Chain, n int, words string) guest {
+	h.Helper()
+	id := fmt.Sprintf("c%d%s", n, words)
+	g := guest{chain: chain, n: n, Container: seam.Container{
+		ID: id, IfName: "eth0", NetNS: "/run/netns/" + id, Capabilities: make(map[string]json.RawMessage),
+	}}
+	for name, value := range chains.Capabilities(n) {
+		b, err := json.Marshal(value)
+		if err != nil {
+			h.Fatal(err)
+		}
+		g.Capabilities[name] = b
+	}
+	var err error
+	if g.network, err = seam.Parse(chain.Conflist("1.1.0", n, flakyPlugin), chain.Name+".conflist"); err != nil {
+		h.Fatal(err)
+	}
+	return g
+}
+
+// arrive makes the container's namespace, and what is lent to it.
+func (h *host) arrive(g guest) {
+	h.Helper()
+	ns, err := netns.NewAt(g.NetNS)
+	if err != nil {
+		h.Error(err)
+		return
+	}
+	ns.Close()
+	if g.chain.Lent {
+		if err := chains.MakeDevice(h.links, g.n); err != nil {
+			h.Error(err)
+		}
+	}
+}
+
+// leave removes what arrive made.
+func (h *host) leave(g guest) {
+	h.Helper()
+	if err := netns.Remove(g.NetNS); err != nil {
+		h.Error(err)
+	}
+	if g.chain.Lent {
+		// With the namespace the device may be gone already, which is its end.
+		if err := chains.DeleteDevice(h.links, g.n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			h.Error(err)
+		}
+	}
+}
+
+var pods = regexp.MustCompile(`src=10\.(1[0-9][0-9]|99)\.[0-9]+\.[0-9]+`)
 
 // state is all that may not grow: kernel and files.
 func (h *host) state() string {
@@ -137,7 +205,7 @@ func (h *host) state() string {
 	for line := range strings.Lines(plugintest.Run(h, nil, "conntrack", "-L")) {
 		// What led to a pod. What a client sent to a port that nobody had published, and
 		// the kernel's own multicast, come and go by themselves.
-		if slices.ContainsFunc(pods.FindAllString(line, -1), func(src string) bool { return src != "src=10.77.0.1" }) {
+		if slices.ContainsFunc(pods.FindAllString(line, -1), func(src string) bool { return !strings.HasSuffix(src, ".0.1") }) {
 			b.WriteString(line)
 		}
 	}
@@ -175,16 +243,6 @@ func (h *host) settled(want string) string {
 	return got
 }
 
-func (h *host) pod(id string) {
-	h.Helper()
-	ns, err := netns.NewAt("/run/netns/" + id)
-	if err != nil {
-		h.Error(err)
-		return
-	}
-	ns.Close()
-}
-
 // each calls do for 0 to n-1, some at a time.
 func each(n int, do func(i int)) {
 	var wait sync.WaitGroup
@@ -199,18 +257,24 @@ func each(n int, do func(i int)) {
 	wait.Wait()
 }
 
+// warmUp attaches one container to each network, so that what attachments share is
+// there, and returns the state without any.
 func (h *host) warmUp() string {
 	h.Helper()
-	h.pod("warm")
 	ctx := context.Background()
-	if _, err := h.inside.Attach(ctx, h.network, h.container("warm", 0)); err != nil {
-		h.Fatal(err)
-	}
-	if err := h.inside.Detach(ctx, h.network, h.container("warm", 0)); err != nil {
-		h.Fatal(err)
-	}
-	if err := netns.Remove("/run/netns/warm"); err != nil {
-		h.Fatal(err)
+	for i, chain := range h.chains {
+		g := h.guest(chain, 990+i, "")
+		h.arrive(g)
+		if _, err := h.inside.Attach(ctx, g.network, g.Container); err != nil {
+			h.Fatalf("chain %s: %v", chain.Name, err)
+		}
+		if err := h.inside.Check(ctx, g.network, g.Container); err != nil {
+			h.Fatalf("chain %s: %v", chain.Name, err)
+		}
+		if err := h.inside.Detach(ctx, g.network, g.Container); err != nil {
+			h.Fatalf("chain %s: %v", chain.Name, err)
+		}
+		h.leave(g)
 	}
 	return h.state()
 }
@@ -221,26 +285,26 @@ func TestAttachAndDetachLeaveNothing(t *testing.T) {
 		before := h.warmUp()
 		const n = 200
 		ctx := context.Background()
+		guests := make([]guest, n)
 		each(n, func(i int) {
-			id := fmt.Sprintf("c%d", i)
-			h.pod(id)
+			g := h.guest(h.chains[i%len(h.chains)], i, "")
+			guests[i] = g
+			h.arrive(g)
 			rt := &h.inside
-			if i%4 == 0 {
+			if i/len(h.chains)%4 == 0 {
 				rt = &h.executed
 			}
-			if _, err := rt.Attach(ctx, h.network, h.container(id, i)); err != nil {
-				t.Errorf("attach %s: %v", id, err)
+			if _, err := rt.Attach(ctx, g.network, g.Container); err != nil {
+				t.Errorf("attach %s to %s: %v", g.ID, g.chain.Name, err)
 			}
 			h.talk(i)
 		})
 		each(n, func(i int) {
-			id := fmt.Sprintf("c%d", i)
-			if err := h.inside.Detach(ctx, h.network, h.container(id, i)); err != nil {
-				t.Errorf("detach %s: %v", id, err)
+			g := guests[i]
+			if err := h.inside.Detach(ctx, g.network, g.Container); err != nil {
+				t.Errorf("detach %s from %s: %v", g.ID, g.chain.Name, err)
 			}
-			if err := netns.Remove("/run/netns/" + id); err != nil {
-				t.Error(err)
-			}
+			h.leave(g)
 		})
 		if diff := cmp.Diff(before, h.settled(before)); diff != "" {
 			t.Errorf("state (-before +after):\n%s", diff)
@@ -255,43 +319,56 @@ func TestFailuresAndKillsLeaveNothing(t *testing.T) {
 		before := h.warmUp()
 		const n = 500
 		stop := h.killChildren(rand.New(rand.NewPCG(*seed, 1)))
-		outcomes := make([]bool, n)
-		each(n, func(i int) {
-			random := rand.New(rand.NewPCG(*seed, uint64(i)))
-			id := fmt.Sprintf("c%d", i)
-			if random.IntN(5) == 0 {
-				id += "-fails"
-			}
-			h.pod(id)
-			outcomes[i] = h.live(random, id, i) == nil
-			if err := netns.Remove("/run/netns/" + id); err != nil {
-				t.Error(err)
-			}
-		})
-		stop()
 		succeeded := 0
-		for _, ok := range outcomes {
+		for _, ok := range h.round(n, *seed) {
 			if ok {
 				succeeded++
 			}
 		}
+		stop()
 		t.Logf("%d of %d were attached", succeeded, n)
 		if succeeded == 0 || succeeded == n {
 			t.Error("the test has tested nothing: neither all nor none should succeed")
 		}
-		if err := h.inside.Collect(context.Background(), h.network, []cni.Attachment{}); err != nil {
-			t.Errorf("gc: %v", err)
-		}
+		h.collect()
 		if diff := cmp.Diff(before, h.settled(before)); diff != "" {
 			t.Errorf("state (-before +after):\n%s", diff)
 		}
 	})
 }
 
+// round lets n containers come and go, and reports of each whether it was attached.
+func (h *host) round(n int, seed uint64) []bool {
+	outcomes := make([]bool, n)
+	each(n, func(i int) {
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		words := ""
+		if random.IntN(5) == 0 {
+			words = "-fails"
+		}
+		g := h.guest(h.chains[random.IntN(len(h.chains))], i, words)
+		h.arrive(g)
+		outcomes[i] = h.live(random, g) == nil
+		h.leave(g)
+	})
+	return outcomes
+}
+
+// collect frees what is left in all networks.
+func (h *host) collect() {
+	h.Helper()
+	for _, chain := range h.chains {
+		g := h.guest(chain, 0, "")
+		if err := h.inside.Collect(context.Background(), g.network, []cni.Attachment{}); err != nil {
+			h.Errorf("gc of %s: %v", chain.Name, err)
+		}
+	}
+}
+
 // talk sends a packet to the container's UDP port on the host, so that there is a
 // tracked connection.
 func (h *host) talk(n int) {
-	conn, err := net.Dial("udp", fmt.Sprintf("10.77.0.1:%d", 20000+n))
+	conn, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", 20000+n))
 	if err != nil {
 		h.Error(err)
 		return
@@ -301,23 +378,25 @@ func (h *host) talk(n int) {
 }
 
 // live attaches a container in one of three ways, and detaches it, or just lets it die.
-func (h *host) live(random *rand.Rand, id string, i int) error {
+func (h *host) live(random *rand.Rand, g guest) error {
 	ctx := context.Background()
-	c := h.container(id, i)
 	var err error
-	switch random.IntN(3) {
-	case 0:
-		_, err = h.inside.Attach(ctx, h.network, c)
-	case 1:
-		_, err = h.executed.Attach(ctx, h.network, c)
-	case 2:
-		err = exec.Command(h.seam, "add", "leaks", c.NetNS, "--conf-dir", h.conf, "--plugin-dir", h.bin, "--id", id,
-			"--cap", "portMappings="+string(c.Capabilities["portMappings"])).Run()
+	switch way := random.IntN(3); {
+	case way == 0:
+		_, err = h.inside.Attach(ctx, g.network, g.Container)
+	case way == 1 || g.chain.Lent: // whose configuration is in no file
+		_, err = h.executed.Attach(ctx, g.network, g.Container)
+	default:
+		args := []string{"add", g.chain.Name, g.NetNS, "--conf-dir", h.conf, "--plugin-dir", h.bin, "--id", g.ID}
+		for name, value := range g.Capabilities {
+			args = append(args, "--cap", name+"="+string(value))
+		}
+		err = exec.Command(h.seam, args...).Run()
 	}
-	h.talk(i)
+	h.talk(g.n)
 	if random.IntN(2) == 0 {
 		// Being killed is no reason for a leak, and neither is an error of DEL.
-		_ = h.executed.Detach(ctx, h.network, c)
+		_ = h.executed.Detach(ctx, g.network, g.Container)
 	}
 	return err
 }

@@ -37,7 +37,8 @@ func Host(t *testing.T, test func(t *testing.T)) {
 	}
 	args := []string{"-test.run=^" + t.Name() + "$", "-test.v=true", "-test.count=1"}
 	for _, a := range os.Args[1:] {
-		if strings.HasPrefix(a, "-test.timeout=") || strings.HasPrefix(a, "-test.short") || strings.HasPrefix(a, "-test.gocoverdir=") {
+		ofTest := !strings.HasPrefix(a, "-test.") // flags of its own
+		if ofTest || strings.HasPrefix(a, "-test.timeout=") || strings.HasPrefix(a, "-test.short") || strings.HasPrefix(a, "-test.gocoverdir=") {
 			args = append(args, a)
 		}
 	}
