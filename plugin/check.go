@@ -131,6 +131,9 @@ func (c *Call) sameRoute(has link.Route, want cni.Route) bool {
 	if !gateway.IsValid() && want.Scope == nil {
 		gateway = c.Result.Gateway(want.Dst.Addr())
 	}
+	if gateway.IsValid() && gateway.IsUnspecified() {
+		gateway = netip.Addr{} // a lease's 0.0.0.0: over the link itself
+	}
 	return has.Dst == want.Dst.Masked() && has.GW == gateway
 }
 

@@ -1,66 +1,12 @@
 package main
 
-import (
-	"fmt"
-	"math"
-	"strconv"
-	"strings"
+import "github.com/seamnet/seam/cni"
 
-	"github.com/seamnet/seam/cni"
-)
-
-// parseBandwidth parses "ingress=10M,egress=5M,ingress-burst=1M": bits per second,
-// and bits for bursts, with k, M, G or T for powers of 1000. A burst that is not
-// given is what its rate passes in a tenth of a second, as the plugin wants both.
+// parseBandwidth parses the value of --bandwidth.
 func parseBandwidth(s string) (cni.Bandwidth, error) {
-	var b cni.Bandwidth
-	fields := map[string]*uint64{
-		"ingress": &b.IngressRate, "ingress-burst": &b.IngressBurst,
-		"egress": &b.EgressRate, "egress-burst": &b.EgressBurst,
+	b, err := cni.ParseBandwidth(s)
+	if err != nil {
+		return b, usage("--bandwidth %v", err)
 	}
-	for pair := range strings.SplitSeq(s, ",") {
-		key, value, _ := strings.Cut(pair, "=")
-		field, ok := fields[key]
-		if !ok {
-			return b, usage("--bandwidth %q: %q is none of ingress, egress, ingress-burst, egress-burst", s, key)
-		}
-		n, err := parseBits(value)
-		if err != nil {
-			return b, usage("--bandwidth %q: %s: %v", s, key, err)
-		}
-		*field = n
-	}
-	if b.IngressRate == 0 && b.IngressBurst > 0 || b.EgressRate == 0 && b.EgressBurst > 0 {
-		return b, usage("--bandwidth %q: a burst without its rate", s)
-	}
-	b.IngressBurst = burstOr(b.IngressBurst, b.IngressRate)
-	b.EgressBurst = burstOr(b.EgressBurst, b.EgressRate)
 	return b, nil
-}
-
-// smallestBurst holds two full frames: with less, nothing passes.
-const smallestBurst = 2 * 1514 * 8
-
-func burstOr(burst, rate uint64) uint64 {
-	if burst > 0 || rate == 0 {
-		return burst
-	}
-	return max(rate/10, smallestBurst)
-}
-
-func parseBits(s string) (uint64, error) {
-	digits := strings.TrimRight(s, "kMGT")
-	factor := uint64(1)
-	switch unit := s[len(digits):]; unit {
-	case "":
-	case "k", "M", "G", "T":
-		factor = uint64(math.Pow10(3 * (1 + strings.Index("kMGT", unit))))
-	default:
-		return 0, fmt.Errorf("unit %q is none of k, M, G, T", unit)
-	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || n == 0 || n > math.MaxUint64/factor {
-		return 0, fmt.Errorf("%q is no number of bits such as 500k or 10M", s)
-	}
-	return n * factor, nil
 }

@@ -2,108 +2,72 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
 )
 
-// capabilities returns what CAP_ARGS holds, and the flags over it; nil if they say
-// nothing, so that check and del go by the record. What a flag asks for and no plugin of
-// the network takes is an error: it would be lost in silence.
-func (f *containerFlags) capabilities(getenv func(string) string, n *seam.Network) (map[string]json.RawMessage, error) {
+// express returns what CNI_ARGS and CAP_ARGS hold, and the flags over it; nil where
+// they say nothing, so that check and del go by the record. What a flag asks for and no
+// plugin of the network takes is an error: it would be lost in silence. A value of
+// CAP_ARGS is not, as cnitool's is not.
+func (f *containerFlags) express(getenv func(string) string, n *seam.Network) (cni.Args, map[string]json.RawMessage, error) {
 	var caps map[string]json.RawMessage
 	if env := getenv("CAP_ARGS"); env != "" {
 		if err := json.Unmarshal([]byte(env), &caps); err != nil {
-			return nil, usage("CAP_ARGS: not a JSON object: %v", err)
+			return nil, nil, usage("CAP_ARGS: not a JSON object: %v", err)
 		}
 	}
-	asked, err := f.askedCapabilities(n)
+	w, err := f.wished(getenv)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if caps == nil && len(asked) > 0 {
-		caps = make(map[string]json.RawMessage)
+	args, asked, err := w.Express(n)
+	if untaken, ok := errors.AsType[*seam.UntakenError](err); ok {
+		return nil, nil, hint(usage("%v", err), "%s", untaken.Hint())
 	}
-	taken := n.Capabilities()
-	for _, name := range slices.Sorted(maps.Keys(asked)) {
-		if !slices.Contains(taken, name) {
-			return nil, hint(usage("network %s: no plugin takes the capability %s", n.Name, name),
-				`add a plugin that does to %s, with "capabilities": {"%s": true}`, n.File, name)
-		}
-		caps[name] = asked[name]
+	if caps == nil {
+		return args, asked, err
 	}
-	return caps, nil
+	maps.Copy(caps, asked)
+	return args, caps, err
 }
 
-func (f *containerFlags) askedCapabilities(n *seam.Network) (map[string]json.RawMessage, error) {
-	asked := map[string]json.RawMessage{}
-	for _, s := range f.caps {
-		name, value, ok := strings.Cut(s, "=")
-		if !ok || name == "" || !json.Valid([]byte(value)) {
-			return nil, usage("--cap %q: it is NAME=JSON, such as aliases='[\"web\"]'", s)
-		}
-		asked[name] = json.RawMessage(value)
-	}
-	if len(f.ports) > 0 {
-		var ports []cni.PortMapping
-		for _, s := range f.ports {
-			m, err := parsePort(s)
-			if err != nil {
-				return nil, err
-			}
-			ports = append(ports, m)
-		}
-		asked[cni.CapabilityPorts] = encode(ports)
-	}
-	if f.bandwidth != "" {
-		b, err := parseBandwidth(f.bandwidth)
-		if err != nil {
-			return nil, err
-		}
-		asked[cni.CapabilityBandwidth] = encode(b)
-	}
-	if len(f.ips) > 0 && takes(n, cni.CapabilityIPs) {
-		asked[cni.CapabilityIPs] = encode(f.ips)
-	}
-	if f.mac != "" && takes(n, cni.CapabilityMAC) {
-		asked[cni.CapabilityMAC] = encode(f.mac)
-	}
-	return asked, nil
-}
-
-// arguments returns what CNI_ARGS holds and the flags after it. Addresses go this
-// way to networks that do not take them as capabilities, as Podman sends them.
-func (f *containerFlags) arguments(getenv func(string) string, n *seam.Network) (cni.Args, error) {
-	args, err := cni.ParseArgs(getenv("CNI_ARGS"))
-	if err != nil {
-		return nil, err
+// wished reads the flags, and CNI_ARGS before them.
+func (f *containerFlags) wished(getenv func(string) string) (w seam.Wishes, err error) {
+	w = seam.Wishes{IPs: f.ips, MAC: f.mac, Capabilities: make(map[string]json.RawMessage)}
+	if w.Args, err = cni.ParseArgs(getenv("CNI_ARGS")); err != nil {
+		return w, err
 	}
 	for _, s := range f.args {
 		more, err := cni.ParseArgs(s)
 		if err != nil || len(more) == 0 {
-			return nil, usage("--args %q: it is KEY=VALUE", s)
+			return w, usage("--args %q: it is KEY=VALUE", s)
 		}
-		args = append(args, more...)
+		w.Args = append(w.Args, more...)
 	}
-	before := len(args)
-	if len(f.ips) > 0 && !takes(n, cni.CapabilityIPs) {
-		args = append(args, cni.Arg{Key: "IP", Value: strings.Join(f.ips, ",")})
+	for _, s := range f.caps {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || name == "" || !json.Valid([]byte(value)) {
+			return w, usage("--cap %q: it is NAME=JSON, such as aliases='[\"web\"]'", s)
+		}
+		w.Capabilities[name] = json.RawMessage(value)
 	}
-	if f.mac != "" && !takes(n, cni.CapabilityMAC) {
-		args = append(args, cni.Arg{Key: "MAC", Value: f.mac})
+	for _, s := range f.ports {
+		m, err := parsePort(s)
+		if err != nil {
+			return w, err
+		}
+		w.Ports = append(w.Ports, m)
 	}
-	if len(args) > before && args.Get("IgnoreUnknown") == "" {
-		args = append(args, cni.Arg{Key: "IgnoreUnknown", Value: "1"})
+	if f.bandwidth != "" {
+		w.Bandwidth, err = parseBandwidth(f.bandwidth)
 	}
-	return args, nil
-}
-
-func takes(n *seam.Network, capability string) bool {
-	return slices.Contains(n.Capabilities(), capability)
+	return w, err
 }
 
 // validate reports addresses that are none before anything is touched.
@@ -119,13 +83,4 @@ func (f *containerFlags) validate() error {
 		}
 	}
 	return nil
-}
-
-// encode returns the JSON of a value that has one.
-func encode(v any) json.RawMessage {
-	data, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return data
 }

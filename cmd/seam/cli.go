@@ -99,9 +99,9 @@ func (c *cli) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Attachments:"}, &cobra.Group{ID: "look", Title: "Looking:"},
 		&cobra.Group{ID: "tool", Title: "Files and program:"})
 	for group, list := range map[string][]*cobra.Command{
-		"work": {c.addCommand(), c.delCommand(), c.checkCommand(), c.gcCommand(), c.statusCommand()},
+		"work": {c.addCommand(), c.delCommand(), c.checkCommand(), c.gcCommand(), c.statusCommand(), c.hookCommand()},
 		"look": {c.lsCommand(), c.showCommand(), c.demoCommand()},
-		"tool": {c.validateCommand(), c.installCommand(), c.uninstallCommand(), c.versionCommand()},
+		"tool": {c.validateCommand(), c.installCommand(), c.uninstallCommand(), c.dhcpCommand(), c.versionCommand()},
 	} {
 		for _, cmd := range list {
 			cmd.GroupID = group

@@ -60,10 +60,7 @@ func (c *cli) container(n *seam.Network, f *containerFlags, namespace []string) 
 	if err := cni.CheckIfName(con.IfName); err != nil {
 		return con, err
 	}
-	if con.Args, err = f.arguments(c.getenv, n); err != nil {
-		return con, err
-	}
-	con.Capabilities, err = f.capabilities(c.getenv, n)
+	con.Args, con.Capabilities, err = f.express(c.getenv, n)
 	return con, err
 }
 

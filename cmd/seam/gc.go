@@ -63,6 +63,9 @@ func (c *cli) gc(ctx context.Context, f *gcFlags, args []string) error {
 		errs = append(errs, c.gcOne(ctx, rt, n, f))
 	}
 	after, err := rt.Attachments()
+	if err == nil {
+		err = c.hook().Collect(after)
+	}
 	errs = append(errs, err, c.printFreed(freed(before, after)))
 	return errors.Join(errs...)
 }

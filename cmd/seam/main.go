@@ -34,6 +34,9 @@ func run() int {
 	builtins := all.Registry(host)
 	// A plugin's start-up is on the path of every attachment: it comes first.
 	name := filepath.Base(os.Args[0])
+	if isDHCPDaemon(name, os.Args[1:]) {
+		return int(runDHCPDaemon(os.Args[2:]))
+	}
 	if p, ok := builtins[name]; ok {
 		return servePlugin(name, p, builtins)
 	}

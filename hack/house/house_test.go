@@ -55,12 +55,15 @@ func floorOf(folder string) (float64, bool) {
 
 // doors: the one folder (and what is below it) that may import a library.
 var doors = map[string]string{
-	"github.com/containernetworking/cni": "cni/wire",
-	"github.com/vishvananda/netlink":     "link",
-	"github.com/vishvananda/netns":       "link",
-	"github.com/google/nftables":         "nft",
-	"github.com/mdlayher/netlink":        "nft",
-	"github.com/spf13/cobra":             "cmd",
+	"github.com/containernetworking/cni":     "cni/wire",
+	"github.com/vishvananda/netlink":         "link",
+	"github.com/opencontainers/runtime-spec": "oci",
+	"github.com/insomniacslk/dhcp":           "plugin/dhcp",
+	"github.com/godbus/dbus/v5":              "plugin/firewall",
+	"github.com/vishvananda/netns":           "link",
+	"github.com/google/nftables":             "nft",
+	"github.com/mdlayher/netlink":            "nft",
+	"github.com/spf13/cobra":                 "cmd",
 }
 
 // neverInSeam must not be linked into cmd/seam, even indirectly: its start-up is on

@@ -7,6 +7,7 @@ import (
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/bridge"
+	"github.com/seamnet/seam/plugin/dhcp"
 	"github.com/seamnet/seam/plugin/hostlocal"
 	"github.com/seamnet/seam/plugin/loopback"
 	"github.com/seamnet/seam/plugin/masquerade"
@@ -20,6 +21,7 @@ import (
 func Registry(h *plugin.Host) cni.Registry {
 	return cni.Registry{
 		"bridge":     bridge.New(h),
+		"dhcp":       dhcp.New(),
 		"host-local": hostlocal.New(h.Dirs.Leases),
 		"loopback":   loopback.New(),
 		"masquerade": masquerade.New(h),
@@ -35,6 +37,7 @@ func Registry(h *plugin.Host) cni.Registry {
 func Configs() map[string]func() any {
 	return map[string]func() any{
 		"bridge":     func() any { return &bridge.Config{Bridge: "cni0"} },
+		"dhcp":       func() any { return &dhcp.Config{} },
 		"host-local": func() any { return &hostlocal.Config{} },
 		"loopback":   func() any { return &loopback.Config{} },
 		"masquerade": func() any { return masquerade.Default() },
