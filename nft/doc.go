@@ -10,7 +10,8 @@
 // about 0.1 ms for 1,000.
 //
 // The table "bridge seam" is made when the first interface is guarded against
-// forged MAC addresses; it exists because an inet table cannot see bridged frames.
+// forged MAC addresses or isolated from its neighbours; it exists because an inet
+// table cannot see bridged frames.
 //
 // Every element's comment is its attachment's tag, and what each owner has is
 // recorded in a file before the kernel is touched, so that elements are found

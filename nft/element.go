@@ -15,7 +15,7 @@ import (
 )
 
 // An Element is one thing that an attachment wants of the firewall: a Masquerade,
-// Forward, Hairpin or Guard. String tells it in nft's words.
+// Forward, Hairpin, Guard, Wall or Isolation. String tells it in nft's words.
 type Element interface {
 	fmt.Stringer
 	// entries are the elements of sets that it comes to.

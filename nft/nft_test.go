@@ -98,8 +98,12 @@ func TestTableText(t *testing.T) {
 		must(t, table.Put(all,
 			nft.Masquerade{Source: addr("10.9.0.2"), Except: prefixes("0.0.0.0/0", "192.0.2.7/32")},
 			nft.Hairpin{To: addr("10.9.0.2"), Sources: prefixes("0.0.0.0/0")}))
+		wall := nft.WallOwner("cni0", "firewall")
+		must(t, table.Put(wall, nft.Wall{Link: "cni0"}))
 		golden(t, "full", "inet", "seam")
+		firewall := nft.Owner{Tag: owner("web").Tag, Plugin: "firewall"}
 		must(t, table.Put(nft.Owner{Tag: owner("web").Tag, Plugin: "bridge"}, guard))
+		must(t, table.Put(firewall, nft.Isolation{Link: "veth1234"}))
 		golden(t, "guard", "bridge", "seam")
 		text, err := table.Text()
 		must(t, err)
@@ -107,7 +111,8 @@ func TestTableText(t *testing.T) {
 			t.Errorf("Text (-nft +got):\n%s", diff)
 		}
 
-		for _, plugin := range []string{"portmap", "masquerade", "bridge"} {
+		must(t, table.Drop(wall, nil))
+		for _, plugin := range []string{"portmap", "masquerade", "bridge", "firewall"} {
 			must(t, table.Drop(nft.Owner{Tag: owner("web").Tag, Plugin: plugin}, nil))
 		}
 		must(t, table.Drop(all, nil))

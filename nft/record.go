@@ -182,6 +182,8 @@ type stored struct {
 	Forward    *Forward    `json:"forward,omitempty"`
 	Hairpin    *Hairpin    `json:"hairpin,omitempty"`
 	Guard      *Guard      `json:"guard,omitempty"`
+	Wall       *Wall       `json:"wall,omitempty"`
+	Isolation  *Isolation  `json:"isolation,omitempty"`
 }
 
 func store(e Element) stored {
@@ -194,6 +196,10 @@ func store(e Element) stored {
 		return stored{Hairpin: &e}
 	case Guard:
 		return stored{Guard: &e}
+	case Wall:
+		return stored{Wall: &e}
+	case Isolation:
+		return stored{Isolation: &e}
 	}
 	return stored{}
 }
@@ -208,6 +214,10 @@ func (s stored) element() (Element, error) {
 		return *s.Hairpin, nil
 	case s.Guard != nil:
 		return *s.Guard, nil
+	case s.Wall != nil:
+		return *s.Wall, nil
+	case s.Isolation != nil:
+		return *s.Isolation, nil
 	}
 	return nil, errors.New("element of a kind that this version does not know")
 }

@@ -31,6 +31,8 @@ const (
 	afterIPv4  = unix.NFT_REG32_01
 	afterIPv6  = unix.NFT_REG32_04
 	afterProto = unix.NFT_REG32_01
+	// After an interface's name, too.
+	afterIfname = unix.NFT_REG32_04
 )
 
 const (

@@ -15,7 +15,10 @@ type layout struct {
 }
 
 // Of the headers, but not of the library.
-const bridgePrerouting = 0 // NF_BR_PRE_ROUTING
+const (
+	bridgePrerouting = 0 // NF_BR_PRE_ROUTING
+	bridgeForward    = 2 // NF_BR_FORWARD
+)
 
 // Priorities by nft's words.
 const (
@@ -23,6 +26,7 @@ const (
 	priorityFilter       = 0
 	prioritySrcnat       = 100
 	priorityBridgeDstnat = -300
+	priorityBridgeFilter = -200
 )
 
 func inetLayout() layout {
@@ -30,12 +34,13 @@ func inetLayout() layout {
 	for _, f := range families {
 		l.sets = append(l.sets, f.masqSet(), f.hairpinSet(), f.hostIPSet(), f.hostPortSet())
 	}
-	l.chains = []chain{hostportsChain(), preroutingChain(), outputChain(), postroutingChain(), inputChain()}
+	l.sets = append(l.sets, walledSet(), togetherSet())
+	l.chains = []chain{hostportsChain(), preroutingChain(), outputChain(), postroutingChain(), inputChain(), forwardChain()}
 	return l
 }
 
 func bridgeLayout() layout {
-	return layout{bridgeSeam, []set{guardedSet(), allowedSet()}, []chain{guardChain()}}
+	return layout{bridgeSeam, []set{guardedSet(), allowedSet(), isolatedSet()}, []chain{guardChain(), isolationChain()}}
 }
 
 // hostportsChain translates what is addressed to a port of the host; a mapping of
@@ -115,7 +120,6 @@ func inputChain() chain {
 // guardChain drops frames that come from a guarded port with a MAC address that is
 // not the port's.
 func guardChain() chain {
-	const afterIfname = unix.NFT_REG32_04
 	return chain{
 		table: bridgeSeam, name: "prerouting",
 		rules: []rule{newRule("iifname @guarded iifname . ether saddr != @allowed drop",

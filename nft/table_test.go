@@ -291,6 +291,8 @@ func TestInvalid(t *testing.T) {
 		{web(0, "10.0.0.1:80"), "port 0"},
 		{web(80, "10.0.0.1:0"), "port 0"},
 		{nft.Forward{Protocol: nft.UDP, HostPort: 1, HostIP: addr("::1"), To: netip.MustParseAddrPort("10.0.0.1:1")}, "two families"},
+		{nft.Wall{}, "not a link's name"},
+		{nft.Isolation{Link: strings.Repeat("x", 16)}, "not a link's name"},
 		{nft.Guard{Link: "veth0"}, "6 bytes"},
 		{nft.Guard{Link: strings.Repeat("x", 16), MAC: guard.MAC}, "not a link's name"},
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/cni/wire"
+	"github.com/seamnet/seam/plugin/all"
 )
 
 type checkFlags struct {
@@ -79,7 +80,7 @@ func (c *cli) check(ctx context.Context, repair bool, ask func() error) (repaire
 	if !repair {
 		return false, &failure{err, exitDiffers, "add --repair if it is the firewall; else seam del and seam add"}
 	}
-	if repairErr := c.host.Repair(); repairErr != nil {
+	if repairErr := all.Repair(ctx, c.host); repairErr != nil {
 		return false, errors.Join(err, fmt.Errorf("repair: %w", repairErr))
 	}
 	if err = ask(); err != nil {

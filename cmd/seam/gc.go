@@ -14,8 +14,8 @@ import (
 )
 
 type gcFlags struct {
-	all, keepNone bool
-	keep          []string
+	all, keepNone, builtin bool
+	keep                   []string
 }
 
 func (c *cli) gcCommand() *cobra.Command {
@@ -25,7 +25,10 @@ func (c *cli) gcCommand() *cobra.Command {
 		Short: "Free what belongs to containers that are gone",
 		Long: `Free addresses, links, rules, connections and files of attachments that are no
 longer in use: those whose namespace is gone or, with --keep, all but the ones that
-are named. What an earlier command could not finish is undone first.`,
+are named. What an earlier command could not finish is undone first.
+
+With --builtin, Seam's own plugins are asked, whatever programs stand in the plugin
+folders: after a change to other plugins they free what they made themselves.`,
 		Example: `  seam gc blue
   seam gc blue --keep web/eth0 --keep db/eth0
   seam gc --all`,
@@ -42,6 +45,7 @@ are named. What an earlier command could not finish is undone first.`,
 	cmd.Flags().StringArrayVar(&f.keep, "keep", nil, "`ID/INTERFACE` that is in use; all others are not (repeatable)")
 	cmd.Flags().BoolVar(&f.keepNone, "keep-none", false, "nothing is in use")
 	cmd.Flags().BoolVar(&f.all, "all", false, "every network that there is")
+	cmd.Flags().BoolVar(&f.builtin, "builtin", false, "ask Seam's own plugins, not programs of their names")
 	cmd.MarkFlagsMutuallyExclusive("all", "keep")
 	cmd.MarkFlagsMutuallyExclusive("keep", "keep-none")
 	cmd.MarkFlagsMutuallyExclusive("all", "keep-none")
@@ -50,6 +54,9 @@ are named. What an earlier command could not finish is undone first.`,
 
 func (c *cli) gc(ctx context.Context, f *gcFlags, args []string) error {
 	rt := c.runtime()
+	if f.builtin {
+		rt.Plugins = builtinFirst{c.builtins, rt.Plugins}
+	}
 	before, err := rt.Attachments()
 	if err != nil {
 		return err
@@ -68,6 +75,19 @@ func (c *cli) gc(ctx context.Context, f *gcFlags, args []string) error {
 	}
 	errs = append(errs, err, c.printFreed(freed(before, after)))
 	return errors.Join(errs...)
+}
+
+// builtinFirst finds Seam's own plugins, and other programs only for other types.
+type builtinFirst struct {
+	builtins cni.Registry
+	others   cni.Finder
+}
+
+func (b builtinFirst) Find(pluginType string) (cni.Plugin, error) {
+	if p, err := b.builtins.Find(pluginType); err == nil {
+		return p, nil
+	}
+	return b.others.Find(pluginType)
 }
 
 func (c *cli) gcOne(ctx context.Context, rt *seam.Runtime, n *seam.Network, f *gcFlags) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/netns/netnstest"
+	"github.com/seamnet/seam/plugin/all"
 	"github.com/seamnet/seam/plugin/plugintest"
 )
 
@@ -54,7 +55,7 @@ func TestSoak(t *testing.T) {
 			t.Error("the test has tested nothing: neither all nor none should succeed")
 		}
 		h.collect()
-		if err := h.kernel.Repair(); err != nil {
+		if err := all.Repair(t.Context(), h.kernel); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(before, h.settled(before)); diff != "" {

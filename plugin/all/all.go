@@ -4,10 +4,14 @@
 package all
 
 import (
+	"context"
+	"errors"
+
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/bridge"
 	"github.com/seamnet/seam/plugin/dhcp"
+	"github.com/seamnet/seam/plugin/firewall"
 	"github.com/seamnet/seam/plugin/hostlocal"
 	"github.com/seamnet/seam/plugin/loopback"
 	"github.com/seamnet/seam/plugin/masquerade"
@@ -22,6 +26,7 @@ func Registry(h *plugin.Host) cni.Registry {
 	return cni.Registry{
 		"bridge":     bridge.New(h),
 		"dhcp":       dhcp.New(),
+		"firewall":   firewall.New(h),
 		"host-local": hostlocal.New(h.Dirs.Leases),
 		"loopback":   loopback.New(),
 		"masquerade": masquerade.New(h),
@@ -32,12 +37,19 @@ func Registry(h *plugin.Host) cni.Registry {
 	}
 }
 
+// Repair puts back what others removed from the host's firewall, whichever plugin
+// needs it. Containers are not touched.
+func Repair(ctx context.Context, h *plugin.Host) error {
+	return errors.Join(h.Repair(), firewall.Repair(ctx, h))
+}
+
 // Configs returns, by type, what makes a pointer to a plugin's configuration that
 // holds its defaults: what a file's keys are compared with.
 func Configs() map[string]func() any {
 	return map[string]func() any{
 		"bridge":     func() any { return &bridge.Config{Bridge: "cni0"} },
 		"dhcp":       func() any { return &dhcp.Config{} },
+		"firewall":   func() any { return firewall.Default() },
 		"host-local": func() any { return &hostlocal.Config{} },
 		"loopback":   func() any { return &loopback.Config{} },
 		"masquerade": func() any { return masquerade.Default() },
