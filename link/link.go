@@ -14,18 +14,20 @@ import (
 
 // A Link is a device as the kernel reports it.
 type Link struct {
-	Index   int
-	Name    string
-	Alias   string // the tag of what it was made for
-	Kind    string // veth, bridge, …; "device" for hardware and loopback
-	MAC     net.HardwareAddr
-	MTU     int // bytes
-	Up      bool
-	Running bool // up and able to carry frames: operational state "up", or "unknown" where it stays so
-	Promisc bool
-	Master  int // index of the bridge it is a port of; 0: none
-	Peer    int // of a veth: the other end's index in the namespace where that is; 0: unknown
-	Parent  int // of a macvlan, ipvlan or vlan: the index of what it stands on, in the namespace where that is
+	Index    int
+	Name     string
+	Alias    string // the tag of what it was made for
+	Kind     string // veth, bridge, …; "device" for hardware and loopback
+	MAC      net.HardwareAddr
+	MTU      int // bytes
+	Up       bool
+	Running  bool // up and able to carry frames: operational state "up", or "unknown" where it stays so
+	Promisc  bool
+	Allmulti bool // it receives every multicast frame, as was asked for
+	TxQLen   int  // packets; 0: it has no queue
+	Master   int  // index of the bridge it is a port of; 0: none
+	Peer     int  // of a veth: the other end's index in the namespace where that is; 0: unknown
+	Parent   int  // of a macvlan, ipvlan or vlan: the index of what it stands on, in the namespace where that is
 
 	Hairpin  bool // of a bridge port: frames may leave where they came in
 	Isolated bool // of a bridge port: it exchanges frames with no other isolated port
@@ -35,10 +37,12 @@ func fromNetlink(l netlink.Link) Link {
 	a := l.Attrs()
 	link := Link{
 		Index: a.Index, Name: a.Name, Alias: a.Alias, Kind: l.Type(), MAC: a.HardwareAddr, MTU: a.MTU,
-		Up:      a.Flags&net.FlagUp != 0,
-		Running: a.Flags&net.FlagUp != 0 && (a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown && l.Type() != "veth"),
-		Promisc: a.Promisc > 0,
-		Master:  a.MasterIndex,
+		Up:       a.Flags&net.FlagUp != 0,
+		Running:  a.Flags&net.FlagUp != 0 && (a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown && l.Type() != "veth"),
+		Promisc:  a.Promisc > 0,
+		Allmulti: a.RawFlags&unix.IFF_ALLMULTI != 0,
+		TxQLen:   a.TxQLen,
+		Master:   a.MasterIndex,
 	}
 	if link.Kind == "veth" {
 		link.Peer = a.ParentIndex

@@ -1,8 +1,12 @@
 package link
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 )
 
 // A MacvlanMode is how links on one parent reach each other, in ip(8)'s words.
@@ -26,35 +30,56 @@ var macvlanModes = map[MacvlanMode]uint32{
 // Valid reports whether the kernel has such a mode.
 func (m MacvlanMode) Valid() bool { return macvlanModes[m] != 0 }
 
-// A Macvlan is a link to be made that shares a parent, with a MAC address of its own.
+// A Macvlan is a link that shares a parent, with a MAC address of its own.
 type Macvlan struct {
 	Base
-	Mode          MacvlanMode
-	BroadcastRoom uint32 // how many received broadcasts may wait for being copied; 0: the kernel's default of 1000
+	Mode MacvlanMode
+
+	// BroadcastQueue is how many received broadcasts may wait for being copied; 0: the
+	// kernel's default of 1000. The parent has one queue, as long as its most demanding
+	// link asks for; kernels before 5.11 know no other than theirs.
+	BroadcastQueue uint32
 }
 
 // AddMacvlan makes it, down.
 func (h *Handle) AddMacvlan(m Macvlan) error {
-	return h.add("macvlan", m.Base, func(data *nl.RtAttr) {
+	err := h.add("macvlan", m.Base, func(data *nl.RtAttr) {
 		data.AddRtAttr(nl.IFLA_MACVLAN_MODE, nl.Uint32Attr(macvlanModes[m.Mode]))
-		if m.BroadcastRoom != 0 {
-			data.AddRtAttr(nl.IFLA_MACVLAN_BC_QUEUE_LEN, nl.Uint32Attr(m.BroadcastRoom))
+		if m.BroadcastQueue != 0 {
+			data.AddRtAttr(nl.IFLA_MACVLAN_BC_QUEUE_LEN, nl.Uint32Attr(m.BroadcastQueue))
 		}
 	})
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%w: mode passthru allows one macvlan on a parent, and the parent must be an Ethernet link", err)
+	case errors.Is(err, unix.EBUSY):
+		return inUse(err)
+	}
+	return err
 }
 
-// MacvlanMode returns the mode that a macvlan has.
-func (h *Handle) MacvlanMode(l Link) (MacvlanMode, error) {
+// inUse explains the EBUSY that macvlan and ipvlan get from their parent.
+func inUse(err error) error {
+	return fmt.Errorf("%w: the parent is a port of a bridge or bond, or carries links of another kind", err)
+}
+
+// Macvlan returns what a macvlan was made with, but for Base.
+func (h *Handle) Macvlan(l Link) (Macvlan, error) {
 	is, err := h.nl.LinkByIndex(l.Index)
 	if err != nil {
-		return "", failure("link", l.Name, err)
+		return Macvlan{}, failure("link", l.Name, err)
 	}
 	m, ok := is.(*netlink.Macvlan)
 	if !ok {
-		return "", nil
+		return Macvlan{}, isNo("macvlan", l)
 	}
-	return map[netlink.MacvlanMode]MacvlanMode{
+	mode := map[netlink.MacvlanMode]MacvlanMode{
 		netlink.MACVLAN_MODE_PRIVATE: MacvlanPrivate, netlink.MACVLAN_MODE_VEPA: MacvlanVEPA,
 		netlink.MACVLAN_MODE_BRIDGE: MacvlanBridge, netlink.MACVLAN_MODE_PASSTHRU: MacvlanPassthru,
-	}[m.Mode], nil
+	}[m.Mode]
+	return Macvlan{Mode: mode, BroadcastQueue: m.BCQueueLen}, nil
+}
+
+func isNo(kind string, l Link) error {
+	return fmt.Errorf("link %s: a %s, not a %s", l.Name, l.Kind, kind)
 }

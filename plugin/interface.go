@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/nft"
 )
 
@@ -35,14 +36,25 @@ type Device interface {
 }
 
 // A Lender is a Device whose interface was not made for the pod but lent to it, and so
-// is given back rather than deleted. Neither method may rely on the configuration:
+// is given back rather than deleted. Return and Retain may not rely on the configuration:
 // they are called on what newDevice returned.
 type Lender interface {
+	// UserSpace reports whether a program drives what is lent, so that the pod has no
+	// link: then Make leaves Call.Link zero, and there is none to configure or check.
+	UserSpace() bool
+
 	// Return gives the attachment's interface back. Nothing there is fine.
 	Return(ctx context.Context, h *Host, r *cni.Request) error
 
 	// Retain gives back what is lent to attachments of the network that are not valid.
 	Retain(ctx context.Context, h *Host, network string, valid []cni.Tag) error
+}
+
+// A Dependent is a Device that needs more of the host than a firewall and IPAM: a kind of
+// link, an interface to stand on.
+type Dependent interface {
+	// Available says, as the answer to STATUS, what the host lacks.
+	Available(h *link.Handle) error
 }
 
 // Interface returns the plugin that makes the devices that decode into what
@@ -232,10 +244,14 @@ func (p *interfacePlugin) Status(ctx context.Context, r *cni.Request) error {
 	if err := r.Decode(dev); err != nil {
 		return err
 	}
-	if _, err := p.host.Links(); err != nil {
+	links, err := p.host.Links()
+	if dependent, ok := dev.(Dependent); ok && err == nil {
+		err = dependent.Available(links)
+	}
+	if err != nil {
 		return cni.Errorf(cni.CodeNotAvailable, "%s: %w", r.Config.Type, err)
 	}
-	err := dev.Common().IPAM.call(ctx, r, cni.Plugin.Status)
+	err = dev.Common().IPAM.call(ctx, r, cni.Plugin.Status)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cni.Errorf(cni.CodeNotAvailable, "%w", err)
 	}
