@@ -125,7 +125,8 @@ func (c *crictl) shaped() {
 		return
 	}
 	set := c.run("tc", "qdisc")
-	for _, rate := range []string{"rate 8Mbit", "rate 4Mbit"} {
+	// The bursts are those of a tenth of a second, not the 2^32-1 bits that containerd sends.
+	for _, rate := range []string{"rate 8Mbit burst 100", "rate 4Mbit burst 50"} {
 		if !strings.Contains(set, rate) {
 			c.Errorf("no %s in\n%s", rate, set)
 		}
