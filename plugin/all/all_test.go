@@ -7,11 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns/netnstest"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/all"
@@ -23,7 +25,10 @@ import (
 type subject struct {
 	name    string
 	keys    string
-	chained bool // after a plugin that made the pod's interface
+	chained bool   // after a plugin that made the pod's interface
+	real    bool   // and the interface is really there, a port of a bridge
+	lent    bool   // a device devPORT is there to be lent
+	kind    string // of link that the kernel must be able to make; empty: every kernel is
 }
 
 var subjects = []subject{
@@ -34,7 +39,18 @@ var subjects = []subject{
 	{name: "static", keys: `"type":"static","ipam":{"type":"static","addresses":[{"address":"10.NET.0.5/24"}]}`},
 	{name: "portmap", chained: true, keys: `"type":"portmap","runtimeConfig":{"portMappings":[
 		{"hostPort":PORT,"containerPort":80},{"hostPort":PORT,"containerPort":53,"protocol":"udp"}]}`},
+	{name: "firewall", chained: true, real: true, keys: `"type":"firewall","ingressPolicy":"same-bridge"`},
 	{name: "masquerade", chained: true, keys: `"type":"masquerade","except":["192.0.2.0/24"]`},
+	{name: "macvlan", keys: `"type":"macvlan","master":"uplink","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "ipvlan", kind: "ipvlan", keys: `"type":"ipvlan","master":"uplink","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "vlan", kind: "vlan", keys: `"type":"vlan","master":"uplink","vlanId":PORT,"ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "dummy", kind: "dummy", keys: `"type":"dummy","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "tap", keys: `"type":"tap","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "host-device", lent: true, keys: `"type":"host-device","device":"devPORT","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "bandwidth", chained: true, real: true, keys: `"type":"bandwidth","ingressRate":1000000,"ingressBurst":1000000,"egressRate":1000000,"egressBurst":1000000`},
+	{name: "tuning", chained: true, real: true, keys: `"type":"tuning","mtu":1400,"dataDir":"/run/seam-test-tuning"`},
+	{name: "sbr", chained: true, real: true, keys: `"type":"sbr"`},
+	{name: "vrf", chained: true, real: true, kind: "vrf", keys: `"type":"vrf","vrfname":"red"`},
 	{name: "wrap", keys: `"type":"wrap","delegate":{"type":"ptp","ipMasq":true,"ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}}`},
 }
 
@@ -43,6 +59,7 @@ type stage struct {
 	*testing.T
 	subject
 	host    *plugin.Host
+	links   *link.Handle
 	plugins cni.Registry
 	pods    map[string]*netnstest.Pod
 	ports   int
@@ -51,7 +68,20 @@ type stage struct {
 func setup(t *testing.T, s subject) *stage {
 	t.Helper()
 	host := plugintest.Host(t)
-	st := &stage{T: t, subject: s, host: host, plugins: all.Registry(host), pods: map[string]*netnstest.Pod{}, ports: 8000}
+	links, err := host.Links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runs, err := links.Supports(s.kind); s.kind != "" && (err != nil || !runs) {
+		t.Skipf("this kernel has no links of kind %s (%v); make test-kernels runs this on one that has", s.kind, err)
+	}
+	st := &stage{T: t, subject: s, host: host, links: links, plugins: all.Registry(host), pods: map[string]*netnstest.Pod{}, ports: 2000}
+	st.veth(link.Veth{Name: "uplink", PeerName: "beyond"})
+	for network := 1; network <= 2; network++ {
+		if err := links.AddBridge(link.Bridge{Name: bridgeOf(network)}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// What the first attachment makes and leaves on purpose, a bridge and the table, is no
 	// part of what is compared.
 	for network := 1; network <= 2; network++ {
@@ -75,7 +105,12 @@ func (s *stage) request(network int, id, ifname string) *cni.Request {
 	conf := fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net%d",%s}`, network, keys)
 	r := plugintest.Request(s, conf, s.pods[pod], id, s.plugins)
 	r.IfName = ifname
-	if s.chained {
+	if s.lent {
+		s.veth(link.Veth{Name: fmt.Sprintf("dev%d", s.ports), PeerName: fmt.Sprintf("far%d", s.ports)})
+	}
+	if s.real {
+		s.makeReal(network, r)
+	} else if s.chained {
 		zero := 0
 		address := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(network), byte(s.ports >> 8), byte(s.ports)}), 16)
 		r.Prev = &cni.Result{
@@ -84,6 +119,46 @@ func (s *stage) request(network int, id, ifname string) *cni.Request {
 		}
 	}
 	return r
+}
+
+func bridgeOf(network int) string { return fmt.Sprintf("real-br%d", network) }
+
+func (s *stage) veth(v link.Veth) {
+	s.Helper()
+	if err := s.links.AddVeth(v); err != nil {
+		s.Fatal(err)
+	}
+	for _, name := range []string{v.Name, v.PeerName} {
+		if name == v.PeerName && v.PeerNS != nil {
+			continue
+		}
+		if err := s.links.Set(link.Link{Name: name}, link.Change{Up: true}); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
+// makeReal makes the interface of which prevResult tells, as a bridge plugin would.
+func (s *stage) makeReal(network int, r *cni.Request) {
+	s.Helper()
+	name := fmt.Sprintf("real%d", s.ports)
+	pod := s.pods[fmt.Sprintf("%s-%d-%s", r.ContainerID, network, r.IfName)]
+	s.veth(link.Veth{Name: name, PeerName: r.IfName, PeerNS: pod.NS})
+	bridge, err := s.links.ByName(bridgeOf(network))
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := s.links.Set(link.Link{Name: name}, link.Change{Master: bridge.Index}); err != nil {
+		s.Fatal(err)
+	}
+	address := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(network), byte(s.ports >> 8), byte(s.ports)}), 16)
+	plugintest.Run(s, pod, "ip", "addr", "add", address.String(), "dev", r.IfName)
+	plugintest.Run(s, pod, "ip", "link", "set", r.IfName, "up")
+	inside := 2
+	r.Prev = &cni.Result{
+		Interfaces: []cni.Interface{{Name: bridge.Name}, {Name: name}, {Name: r.IfName, Sandbox: r.NetNS}},
+		IPs:        []cni.IP{{Address: address, Interface: &inside}},
+	}
 }
 
 func (s *stage) add(r *cni.Request) *cni.Result {
@@ -107,7 +182,12 @@ func (s *stage) call(verb func(cni.Plugin, context.Context, *cni.Request) error,
 func (s *stage) state() string {
 	s.Helper()
 	var b strings.Builder
-	b.WriteString(plugintest.State(s))
+	for line := range strings.Lines(plugintest.State(s)) {
+		// What the test itself made, and what becomes of its names and numbers.
+		if !ofTheTest.MatchString(line) {
+			b.WriteString(line)
+		}
+	}
 	err := filepath.WalkDir(filepath.Dir(s.host.Dirs.State), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.Contains(path, "/.seam/") || strings.HasPrefix(d.Name(), "last_reserved_ip.") || d.Name() == "lock" {
 			return err
@@ -121,6 +201,8 @@ func (s *stage) state() string {
 	}
 	return b.String()
 }
+
+var ofTheTest = regexp.MustCompile(`^\d+: (real|dev|far)\d+|\bdev (real|dev|far)\d+|^\d+: real-br`)
 
 func (s *stage) same(when, want string) {
 	s.Helper()
@@ -174,7 +256,8 @@ func TestDelNeedsNothing(t *testing.T) {
 					r.Config.JSON = []byte(strings.Replace(string(r.Config.JSON), `{`, `{"mtu":-1,"backend":"none","except":[7],"vlan":-1,`, 1))
 				},
 			} {
-				r := s.request(1, "c1", "eth0")
+				// In a pod of its own: without a namespace, what is inside stays there.
+				r := s.request(1, "c-"+strings.ReplaceAll(way, " ", "-"), "eth0")
 				r.Prev = s.add(r)
 				change(r)
 				for range 2 {

@@ -1,0 +1,295 @@
+package tap_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/netns/netnstest"
+	"github.com/seamnet/seam/plugin/plugintest"
+	"github.com/seamnet/seam/plugin/static"
+	"github.com/seamnet/seam/plugin/tap"
+	"golang.org/x/sys/unix"
+)
+
+const ipam = `"ipam":{"type":"static","addresses":[{"address":"10.1.0.5/24"}],"routes":[{"dst":"192.0.2.0/24","gw":"10.1.0.1"}]}`
+
+var finder = cni.Registry{"static": static.New()}
+
+func conf(keys string) string {
+	return `{"cniVersion":"1.1.0","name":"net","type":"tap",` + keys + `}`
+}
+
+type fixture struct {
+	*testing.T
+	plugin cni.Plugin
+	pod    *netnstest.Pod
+}
+
+func setup(t *testing.T) *fixture {
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skip("this kernel has no taps: make test-kernels runs this")
+	}
+	return &fixture{t, tap.New(plugintest.Host(t)), netnstest.NewPod(t, "pod1")}
+}
+
+func (f *fixture) request(keys string) *cni.Request {
+	f.Helper()
+	return plugintest.Request(f, conf(keys), f.pod, "c1", finder)
+}
+
+func (f *fixture) inside(args ...string) string {
+	f.Helper()
+	return plugintest.Run(f, f.pod, "ip", args...)
+}
+
+func TestAddAndDel(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		f.inside("link", "add", "br0", "address", "02:00:00:00:00:01", "type", "bridge")
+		before := f.inside("-o", "link") + plugintest.State(t)
+		r := f.request(`"multiQueue":true,"mtu":1400,"mac":"02:00:00:00:00:05","owner":54321,"group":54322,"bridge":"br0",` + ipam)
+		result, err := f.plugin.Add(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []cni.Interface{{Name: "eth0", MAC: []byte{2, 0, 0, 0, 0, 5}, Sandbox: f.pod.Path}}
+		if diff := cmp.Diff(want, result.Interfaces); diff != "" {
+			t.Errorf("interfaces (-want +got):\n%s", diff)
+		}
+		got := f.inside("-d", "link", "show", "eth0") + f.inside("addr", "show", "eth0") + f.inside("route")
+		for _, want := range []string{"mtu 1400", "master br0", "tun type tap", "multi_queue numqueues", "persist on", "user 54321", "group 54322", "10.1.0.5/24"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("want %q in\n%s", want, got)
+			}
+		}
+		r.Prev = result
+		if err := f.plugin.Check(context.Background(), r); err != nil {
+			t.Errorf("check: %v", err)
+		}
+		for range 2 {
+			if err := f.plugin.Del(context.Background(), r); err != nil {
+				t.Errorf("del: %v", err)
+			}
+		}
+		if diff := cmp.Diff(before, f.inside("-o", "link")+plugintest.State(t)); diff != "" {
+			t.Errorf("(-before +after):\n%s", diff)
+		}
+		r.NetNS = "/run/netns/gone"
+		if err := f.plugin.Del(context.Background(), r); err != nil {
+			t.Errorf("del without namespace: %v", err)
+		}
+	})
+}
+
+// TestAttach: what is made for a user is the user's: the one may attach, another not.
+func TestAttach(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		if _, err := f.plugin.Add(context.Background(), f.request(`"mac":"02:00:00:00:00:05","owner":0`)); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.inside("link", "show", "eth0"); !strings.Contains(got, "NO-CARRIER") {
+			t.Errorf("nobody is attached yet: %s", got)
+		}
+		err := f.pod.NS.Do(func() error {
+			file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			ifr, err := unix.NewIfreq("eth0")
+			if err != nil {
+				return err
+			}
+			ifr.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+			if err := unix.IoctlIfreq(int(file.Fd()), unix.TUNSETIFF, ifr); err != nil {
+				return err
+			}
+			out, err := exec.Command("ip", "link", "show", "eth0").CombinedOutput()
+			if !strings.Contains(string(out), "LOWER_UP") {
+				t.Errorf("attached: %s", out)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("attach: %v", err)
+		}
+		f.inside("link", "show", "eth0") // it stays without a program
+	})
+}
+
+func TestMAC(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		for _, c := range []struct{ keys, args, want string }{
+			{`"mac":"02:00:00:00:00:01"`, "", "02:00:00:00:00:01"},
+			{`"mac":"02:00:00:00:00:01"`, "02:00:00:00:00:02", "02:00:00:00:00:02"},
+			{`"mac":"02:00:00:00:00:01","runtimeConfig":{"mac":"02:00:00:00:00:03"}`, "02:00:00:00:00:02", "02:00:00:00:00:03"},
+			{`"owner":1,"group":1,"mac":"02:00:00:00:00:04"`, "", "02:00:00:00:00:04"}, // the reference forgets it
+		} {
+			r := f.request(c.keys)
+			if c.args != "" {
+				r.Args = cni.Args{{Key: "MAC", Value: c.args}}
+			}
+			result, err := f.plugin.Add(context.Background(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := result.Interfaces[0].MAC.String(); got != c.want || !strings.Contains(f.inside("link", "show", "eth0"), c.want) {
+				t.Errorf("%+v: got %s", c, got)
+			}
+			if err := f.plugin.Del(context.Background(), r); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestExistingInterface: also a tap that stands there is refused, not taken over.
+func TestExistingInterface(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		for _, made := range []string{"tuntap add mode tap name eth0", "link add eth0 type veth peer name x"} {
+			f.inside(strings.Fields(made)...)
+			before := f.inside("-d", "link")
+			if _, err := cni.Add(context.Background(), f.plugin, f.request(`"mtu":1300,`+ipam)); cni.CodeOf(err) != cni.CodeExists {
+				t.Errorf("%s: %v, want code %d", made, err, cni.CodeExists)
+			}
+			if diff := cmp.Diff(before, f.inside("-d", "link")); diff != "" {
+				t.Errorf("%s (-before +after):\n%s", made, diff)
+			}
+			f.inside("link", "del", "eth0")
+		}
+	})
+}
+
+func TestFailedAddLeavesNothing(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		f.inside("link", "add", "notbr", "type", "veth", "peer", "name", "x")
+		before := f.inside("-o", "link")
+		for keys, want := range map[string]string{
+			`"ipam":{"type":"nowhere"}`:        "nowhere",
+			`"ipam":{"type":"static"}`:         "address",
+			`"bridge":"br9"`:                   "no bridge br9",
+			`"bridge":"notbr"`:                 "is a veth, not a bridge",
+			`"bridge":"a/b"`:                   "interface name",
+			`"mac":"01:00:00:00:00:01"`:        "group address",
+			`"owner":4294967295`:               "no user or group",
+			`"owner":-1`:                       "whole number",
+			`"mtu":50`:                         "set link eth0",
+			`"selinuxContext":"a:b:c"`:         `selinuxContext "a:b:c"`,
+			`"selinuxcontext":"a:b:c","mtu":9`: `selinuxContext "a:b:c"`,
+		} {
+			_, err := cni.Add(context.Background(), f.plugin, f.request(keys))
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "roll back") {
+				t.Errorf("%s: %v, want %q", keys, err, want)
+			}
+			if diff := cmp.Diff(before, f.inside("-o", "link")); diff != "" {
+				t.Errorf("%s (-before +after):\n%s", keys, diff)
+			}
+		}
+	})
+}
+
+func TestCheck(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		f.inside("link", "add", "br0", "type", "bridge")
+		r := f.request(`"owner":1000,"mac":"02:00:00:00:00:05","bridge":"br0",` + ipam)
+		result, err := f.plugin.Add(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Prev = result
+		for _, broken := range []struct{ do, want, undo string }{
+			{"link set eth0 down", "is down", "link set eth0 up"},
+			{"link set eth0 nomaster", "is not a port of bridge br0", "link set eth0 master br0"},
+			{"addr del 10.1.0.5/24 dev eth0", "10.1.0.5/24 of eth0 is gone", "addr add 10.1.0.5/24 dev eth0"},
+			{"link set eth0 address 02:00:00:00:00:06", "has MAC address 02:00:00:00:00:06, not", "link set eth0 address 02:00:00:00:00:05"},
+			{"link del br0", "cannot be a port of its bridge", ""},
+			{"link del eth0", "link eth0", "tuntap add mode tap name eth0 user 7 multi_queue"},
+			{"link set eth0 up", "has owner 7, not 1000", ""},
+			{"link set eth0 up", "has several queues: true, not false", "link del eth0"},
+			{"link add eth0 type veth peer name x", "is a veth, not a tap", ""},
+		} {
+			f.inside(strings.Fields(broken.do)...)
+			if err := f.plugin.Check(context.Background(), r); err == nil || !strings.Contains(err.Error(), broken.want) {
+				t.Errorf("%s: %v, want %q", broken.do, err, broken.want)
+			}
+			if broken.undo != "" {
+				f.inside(strings.Fields(broken.undo)...)
+			}
+		}
+	})
+}
+
+// TestBesideReference: the same tap, and each undoes what the other made.
+func TestBesideReference(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		dir := os.Getenv("SEAM_REFERENCE_PLUGINS")
+		if dir == "" {
+			t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
+		}
+		reference := func(verb string, r *cni.Request) {
+			t.Helper()
+			cmd := exec.Command(filepath.Join(dir, "tap"))
+			cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID=c1", "CNI_NETNS="+r.NetNS, "CNI_IFNAME=eth0", "CNI_PATH="+dir)
+			cmd.Stdin = strings.NewReader(string(r.Config.JSON))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("reference %s: %v\n%s", verb, err, out)
+			}
+		}
+		// Programs say anew what they want of the first two when they attach. The tag is ours alone.
+		unlike := regexp.MustCompile(`pi (on|off) vnet_hdr (on|off)|(?m)^ +alias seam:.*\n|^\d+: |fe80::\S+|[0-9a-f:]{17} brd|qdisc \S+|valid_lft.*`)
+		state := func() string {
+			return unlike.ReplaceAllString(f.inside("-d", "link")+f.inside("addr")+f.inside("route"), "")
+		}
+		for _, keys := range []string{ipam, `"owner":1000,` + ipam, `"owner":1000,"group":1000,"multiQueue":true,` + ipam, `"mtu":1400,"mac":"02:00:00:00:00:05"`} {
+			r := f.request(keys)
+			result, err := f.plugin.Add(context.Background(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours := state()
+			reference("DEL", r)
+			reference("ADD", r)
+			if diff := cmp.Diff(state(), ours); diff != "" {
+				t.Errorf("%s (-reference +ours):\n%s", keys, diff)
+			}
+			r.Prev = &cni.Result{IPs: result.IPs, Routes: result.Routes}
+			if err := f.plugin.Check(context.Background(), r); err != nil {
+				t.Errorf("%s: check of the reference's: %v", keys, err)
+			}
+			if err := f.plugin.Del(context.Background(), r); err != nil {
+				t.Error(err)
+			}
+			if out, err := plugintest.Try(f.pod, "ip", "link", "show", "eth0"); err == nil {
+				t.Errorf("%s: left: %s", keys, out)
+			}
+		}
+	})
+}
+
+func TestStatus(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		if err := f.plugin.Status(context.Background(), f.request(ipam)); err != nil {
+			t.Error(err)
+		}
+		if err := unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.plugin.Status(context.Background(), f.request(ipam)); cni.CodeOf(err) != cni.CodeNotAvailable {
+			t.Errorf("without /dev/net/tun: %v", err)
+		}
+	})
+}
