@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -52,6 +51,11 @@ var cases = []struct {
 	{"bridge and portmap", `{"type":"bridge","bridge":"br0","isDefaultGateway":true,"ipam":{"type":"host-local","subnet":"10.1.0.0/24"}},{"type":"portmap","capabilities":{"portMappings":true}}`,
 		nil, map[string]any{"portMappings": []map[string]any{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}}},
 	{"bridge and tuning", `{"type":"bridge","bridge":"br0","ipam":{"type":"host-local","subnet":"10.1.0.0/24"}},{"type":"tuning","mtu":1300}`, nil, nil},
+	{"nerdctl's default", `{"type":"bridge","bridge":"br0","isGateway":true,"ipMasq":true,"hairpinMode":true,"ipam":{"type":"host-local","subnet":"10.1.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}},
+		{"type":"portmap","capabilities":{"portMappings":true}},{"type":"firewall","ingressPolicy":"same-bridge"},{"type":"tuning","capabilities":{"mac":true}}`,
+		nil, map[string]any{"mac": "02:00:00:00:00:09", "portMappings": []map[string]any{{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}}}},
+	{"bridge and sbr", `{"type":"bridge","bridge":"br0","isGateway":true,"ipam":{"type":"host-local","subnet":"10.1.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}},{"type":"sbr"}`, nil, nil},
+	{"tap", `{"type":"tap","multiQueue":true,"owner":0,"group":0,"ipam":{"type":"host-local","subnet":"10.1.0.0/24"}}`, nil, nil},
 }
 
 var versions = []string{"0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
@@ -67,18 +71,8 @@ func setup(t *testing.T) *fixture {
 	if f.reference == "" {
 		t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
 	}
-	program := filepath.Join(f.ours, "seam")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/seamnet/seam/cmd/seam").CombinedOutput(); err != nil {
+	if out, err := exec.Command(plugintest.Program(t), "install", "--bin-dir", f.ours).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, name := range []string{"loopback", "bridge", "ptp", "host-local", "static", "portmap"} {
-		if err := os.Link(program, filepath.Join(f.ours, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// Not Seam's yet: the reference's stands in the same folder, as on a real node.
-	if err := os.Symlink(filepath.Join(f.reference, "tuning"), filepath.Join(f.ours, "tuning")); err != nil {
-		t.Fatal(err)
 	}
 	return f
 }
@@ -86,14 +80,17 @@ func setup(t *testing.T) *fixture {
 // outcome is what an ADD came to, in a form that two implementations can share.
 type outcome struct{ Result, Pod string }
 
-// names that are random, or derived: veths and MAC addresses nobody asked for.
-var random = regexp.MustCompile(`veth[0-9a-f]+|([0-9a-f]{2}:){5}[0-9a-f]{2}|fe80::[0-9a-f:]+`)
+// names that are random, or derived: veths and MAC addresses nobody asked for, and
+// the tag that only Seam's links bear.
+var random = regexp.MustCompile(`\\ +alias seam:[^\s"]+|veth[0-9a-f]+|([0-9a-f]{2}:){5}[0-9a-f]{2}|fe80::[0-9a-f:]+`)
 
 func (f *fixture) normal(s string) string {
 	return random.ReplaceAllStringFunc(s, func(found string) string {
 		switch {
 		case strings.HasPrefix(found, "02:00:00:00"), found == "ff:ff:ff:ff:ff:ff", found == "00:00:00:00:00:00":
 			return found
+		case strings.Contains(found, "alias"):
+			return ""
 		case strings.HasPrefix(found, "veth"):
 			return "vethX"
 		}

@@ -65,13 +65,18 @@ func run(ctx context.Context, args []string) error {
 	if *shell {
 		return m.shell(ctx, plan{Env: environment(), Shell: root})
 	}
-	runs, err := build(ctx, root, filepath.Join(cache, "tests"), selected(flags.Args(), *only))
+	built := filepath.Join(cache, "tests")
+	runs, err := build(ctx, root, built, selected(flags.Args(), *only))
+	if err == nil {
+		err = buildProgram(ctx, root, built)
+	}
 	if err != nil {
 		return err
 	}
+	env := append(environment(), "SEAM_PROGRAM="+filepath.Join(built, programName))
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	return m.boot(ctx, plan{Env: environment(), Runs: runs}, os.Stdout, *verbose)
+	return m.boot(ctx, plan{Env: env, Runs: runs}, os.Stdout, *verbose)
 }
 
 // lock keeps others from the cache until this program ends.

@@ -30,6 +30,10 @@ var defaults = []choice{
 	{Package: "./plugin/bandwidth"},
 	{Package: "./nft"},
 	{Package: "./plugin/portmap", Run: "^TestSCTP$"}, // the rest needs nothing rare
+	{Package: "./plugin/tap"},
+	{Package: "./plugin/all"},
+	{Package: "./hack/migration", Run: "/^(ipvlan|vlan|dummy)$"},
+	{Package: "./hack/leaks"},
 }
 
 // selected returns the choices for the command line's packages and -run.
@@ -55,6 +59,19 @@ type testRun struct {
 	Args                 []string
 }
 
+// buildProgram compiles Seam for the tests that execute it, which find it by the
+// environment.
+func buildProgram(ctx context.Context, root, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, programName), "./cmd/seam")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build seam: %w\n%s", err, out)
+	}
+	return nil
+}
+
+const programName = "seam"
+
 // build compiles the tests into dir. They are static: the machine starts those fastest.
 func build(ctx context.Context, root, dir string, choices []choice) ([]testRun, error) {
 	var runs []testRun
@@ -76,7 +93,7 @@ func build(ctx context.Context, root, dir string, choices []choice) ([]testRun, 
 			return nil, fmt.Errorf("build tests of %s: %w\n%s", name, err, out)
 		}
 		runs = append(runs, testRun{Package: name, Dir: folder, Binary: binary,
-			Args: []string{"-test.v", "-test.timeout=5m", "-test.run=" + c.Run}})
+			Args: []string{"-test.v", "-test.short", "-test.timeout=5m", "-test.run=" + c.Run}})
 	}
 	return runs, nil
 }

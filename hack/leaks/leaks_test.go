@@ -82,11 +82,7 @@ type host struct {
 func setup(t *testing.T) *host {
 	t.Helper()
 	dir := t.TempDir()
-	h := &host{T: t, bin: filepath.Join(dir, "bin"), conf: filepath.Join(dir, "net.d"), seam: filepath.Join(dir, "seam")}
-	build := exec.Command("go", "build", "-o", h.seam, "github.com/seamnet/seam/cmd/seam")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	h := &host{T: t, bin: filepath.Join(dir, "bin"), conf: filepath.Join(dir, "net.d"), seam: plugintest.Program(t)}
 	if err := errors.Join(os.Mkdir(h.bin, 0o755), os.Mkdir(h.conf, 0o755)); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +279,7 @@ func TestAttachAndDetachLeaveNothing(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		h := setup(t)
 		before := h.warmUp()
-		const n = 200
+		n := few(200)
 		ctx := context.Background()
 		guests := make([]guest, n)
 		each(n, func(i int) {
@@ -317,7 +313,7 @@ func TestFailuresAndKillsLeaveNothing(t *testing.T) {
 		t.Logf("repeat with -args -seed=%d", *seed)
 		h := setup(t)
 		before := h.warmUp()
-		const n = 500
+		n := few(500)
 		stop := h.killChildren(rand.New(rand.NewPCG(*seed, 1)))
 		succeeded := 0
 		for _, ok := range h.round(n, *seed) {
@@ -363,6 +359,14 @@ func (h *host) collect() {
 			h.Errorf("gc of %s: %v", chain.Name, err)
 		}
 	}
+}
+
+// few returns fewer where the machine is slow.
+func few(n int) int {
+	if testing.Short() {
+		return n / 8
+	}
+	return n
 }
 
 // talk sends a packet to the container's UDP port on the host, so that there is a
@@ -416,9 +420,13 @@ func (h *host) killChildren(random *rand.Rand) (stop func()) {
 	return func() { cancel(); wait.Wait() }
 }
 
-// children returns the processes below this one that run the program.
+// children returns the processes of Seam's, commands and plugins.
 func (h *host) children() []int {
-	wanted, err := os.Stat(h.seam)
+	command, err := os.Stat(h.seam)
+	if err != nil {
+		return nil
+	}
+	plugins, err := os.Stat(filepath.Join(h.bin, "bridge")) // one file under all names
 	if err != nil {
 		return nil
 	}
@@ -429,7 +437,7 @@ func (h *host) children() []int {
 		if _, err := fmt.Sscan(e.Name(), &pid); err != nil {
 			continue
 		}
-		if exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && os.SameFile(exe, wanted) {
+		if exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && (os.SameFile(exe, command) || os.SameFile(exe, plugins)) {
 			pids = append(pids, pid)
 		}
 	}

@@ -37,12 +37,9 @@ type node struct {
 func newNode(t *testing.T) *node {
 	t.Helper()
 	dir := t.TempDir()
-	n := &node{T: t, reference: os.Getenv("SEAM_REFERENCE_PLUGINS"), seam: filepath.Join(dir, "seam"), bin: filepath.Join(dir, "bin"), conf: filepath.Join(dir, "net.d")}
+	n := &node{T: t, reference: os.Getenv("SEAM_REFERENCE_PLUGINS"), seam: plugintest.Program(t), bin: filepath.Join(dir, "bin"), conf: filepath.Join(dir, "net.d")}
 	if n.reference == "" {
 		t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
-	}
-	if out, err := exec.Command("go", "build", "-o", n.seam, "github.com/seamnet/seam/cmd/seam").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, dir := range []string{n.bin, n.conf} {
 		if err := os.Mkdir(dir, 0o755); err != nil {

@@ -38,8 +38,11 @@ func (p *Config) selector() (selector, error) {
 			}
 		}
 		return selector{}, cni.Errorf(cni.CodeInvalidConfig, "runtimeConfig.deviceID %q: is neither a PCI device nor one of the auxiliary bus here", id)
+	case p.PCIBusID != "":
+		return selector{words: "device with pciBusID " + p.PCIBusID, path: p.sys.pci(p.PCIBusID)}, nil
 	}
-	return selector{words: "device with pciBusID " + p.PCIBusID, path: p.sys.pci(p.PCIBusID)}, nil
+	// Known no earlier: STATUS, and a person who validates the file, have no runtimeConfig.
+	return selector{}, cni.Errorf(cni.CodeInvalidConfig, "no device is selected: set device, hwaddr, kernelpath or pciBusID, or give the runtime config deviceID")
 }
 
 // find returns the device among the host's links. That it is not there matches

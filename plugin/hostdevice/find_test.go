@@ -101,6 +101,7 @@ func TestSelectors(t *testing.T) {
 			f.same(c.keys, before)
 		}
 		for keys, want := range map[string]string{
+			`"x":1`:                                       "no device is selected",
 			`"pciBusID":"0000:00:08.0"`:                   "pciBusID 0000:00:08.0",
 			`"pciBusID":"0000:00:09.0"`:                   "no such file",
 			`"kernelpath":"/sys/devices/nowhere"`:         "no such file",
@@ -112,6 +113,10 @@ func TestSelectors(t *testing.T) {
 				t.Errorf("%s: %v, want %q", keys, err, want)
 			}
 			f.same(keys, before)
+		}
+		// The runtime tells the device when it is time.
+		if err := f.plugin.Status(context.Background(), f.request(`"capabilities":{"deviceID":true}`)); err != nil {
+			t.Errorf("STATUS without a device: %v", err)
 		}
 	})
 }

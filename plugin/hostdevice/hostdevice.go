@@ -70,9 +70,6 @@ func (p *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %q: is no address on a bus", key, id))
 		}
 	}
-	if p.Device == "" && p.HWAddr == "" && p.KernelPath == "" && p.PCIBusID == "" && p.RuntimeConfig.DeviceID == "" {
-		errs = append(errs, errors.New("no device is selected: set device, hwaddr, kernelpath or pciBusID, or give the runtime config deviceID"))
-	}
 	return errors.Join(errs...)
 }
 

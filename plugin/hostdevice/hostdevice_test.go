@@ -346,10 +346,9 @@ func TestCheck(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for keys, want := range map[string]string{
-		`"x":1`:                     "no device is selected",
-		`"hwaddr":"zz"`:             "is no MAC address",
-		`"hwaddr":"0:0:0:0:0:0"`:    "is no MAC address",
-		`"kernelpath":"/sys/class"`: "must be below /sys/devices/",
+		`"hwaddr":"zz"`:                               "is no MAC address",
+		`"hwaddr":"0:0:0:0:0:0"`:                      "is no MAC address",
+		`"kernelpath":"/sys/class"`:                   "must be below /sys/devices/",
 		`"kernelpath":"/sys/devices/../class/net/lo"`: "must be below /sys/devices/",
 		`"pciBusID":"../x"`:                           "is no address on a bus",
 		`"hwaddr":"00:00:00:00:00:00"`:                "no device can be told by it",

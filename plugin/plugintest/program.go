@@ -1,0 +1,22 @@
+package plugintest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Program returns the path of the program seam: the one that SEAM_PROGRAM names, for
+// machines without Go, else one that is built for the test.
+func Program(t testing.TB) string {
+	t.Helper()
+	if program := os.Getenv("SEAM_PROGRAM"); program != "" {
+		return program
+	}
+	program := filepath.Join(t.TempDir(), "seam")
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/seamnet/seam/cmd/seam").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
