@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,16 +32,16 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, verb := range []string{"ADD", "DEL"} {
-		for _, row := range f.rows(verb) {
-			for _, row.Contender = range plan.contenders() {
+	for _, set := range plan.sets() {
+		for _, row := range append(f.rows(set, "ADD"), f.rows(set, "DEL")...) {
+			for _, row.Contender = range plan.contenders(set, row.Chain, row.Present) {
 				if c := f.median(row); c.Wall <= 0 || c.CPU <= 0 {
 					t.Errorf("%+v: not measured: %+v", row, c)
 				}
 			}
 		}
 	}
-	for _, chain := range plan.Chains {
+	for _, chain := range plan.Compared.Chains {
 		for _, want := range []string{"master " + bridgeName, "10.9.7.209/20", "default via 10.9.0.1", "masquerade", "arp_notify = 1"} {
 			if !strings.Contains(f.State[chain], want) {
 				t.Errorf("%s: the state that the floor and Seam make lacks %q:\n%s", chain, want, f.State[chain])
@@ -60,10 +61,11 @@ func testPrograms(t *testing.T, f *Figures) {
 			continue
 		case c.Contender != executed:
 			want = map[string][]string{"ADD": {}, "DEL": {}}
-		case c.Chain == masqueraded:
-			want = map[string][]string{"ADD": {"bridge"}, "DEL": {"bridge"}}
 		default:
-			want = map[string][]string{"ADD": {"bridge", "portmap"}, "DEL": {"portmap", "bridge"}}
+			forward := recipeOf(c.Chain).executes
+			backward := slices.Clone(forward)
+			slices.Reverse(backward)
+			want = map[string][]string{"ADD": forward, "DEL": backward}
 		}
 		if diff := cmp.Diff(want, byVerb); diff != "" {
 			t.Errorf("programs executed, %s, %s (-want +got)\n%s", c.Contender, c.Chain, diff)
@@ -80,8 +82,13 @@ func testOutput(t *testing.T, f *Figures) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Count(string(page), "\n| bridge, host-local, "), 4*len(f.rows("ADD")); got != want {
-		t.Errorf("rows of the tables = %d, want %d", got, want)
+	for _, set := range f.Plan.sets() {
+		for _, chain := range set.Chains {
+			got, want := strings.Count(string(page), "\n| "+recipeOf(chain).title+" |"), 4*2*len(set.Present)
+			if got != want {
+				t.Errorf("%s: rows of the tables = %d, want %d", chain, got, want)
+			}
+		}
 	}
 	if got, want := strings.Count(string(page), "**met**")+strings.Count(string(page), "**missed"), len(f.aims()); f.Plan.Reference != "" && got != want {
 		t.Errorf("aims judged = %d, want %d:\n%s", got, want, page)
@@ -90,7 +97,11 @@ func testOutput(t *testing.T, f *Figures) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Count(string(plot), `rx="1"`), len(f.rows("ADD"))*len(f.Plan.contenders()); got != want {
+	want := 0
+	for _, row := range f.rows(f.Plan.Compared, "ADD") {
+		want += len(f.Plan.contenders(f.Plan.Compared, row.Chain, row.Present))
+	}
+	if got := strings.Count(string(plot), `rx="1"`); got != want {
 		t.Errorf("bars = %d, want %d", got, want)
 	}
 	if keep := os.Getenv("SEAM_BENCH_KEEP"); keep != "" {

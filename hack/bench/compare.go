@@ -19,7 +19,7 @@ import (
 // returns the state that both made, as ip and nft tell it. It is an error if
 // they differ, or if either leaves anything behind.
 func (h *inside) compare(ctx context.Context, p *pod) (string, error) {
-	in, err := newLinkedIn(h.Chain, newParts())
+	in, err := newLinkedIn(h.Host, newParts())
 	if err != nil {
 		return "", err
 	}

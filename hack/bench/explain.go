@@ -11,18 +11,21 @@ func (f *Figures) writeParts(b *strings.Builder) {
 	b.WriteString("## Where the time goes\n\n")
 	b.WriteString("Medians of the steps, in milliseconds, one at a time. A plugin's time is without that of the plugin " +
 		"that it delegates to. Medians do not add up exactly to the median of the whole.\n\n")
-	none, many := f.Plan.Present[0], f.Plan.Present[len(f.Plan.Present)-1]
+	chains, none, many := f.Plan.Compared.Chains, 0, f.Plan.Compared.most()
 	for _, verb := range []string{"ADD", "DEL"} {
-		for _, chain := range f.Plan.Chains {
+		for _, chain := range chains {
 			f.writeBreakdown(b, verb, chain, none)
 		}
 	}
-	f.writeBreakdown(b, "ADD", f.Plan.Chains[0], many)
+	f.writeBreakdown(b, "ADD", chains[0], many)
+	for _, chain := range f.Plan.Whole.Chains {
+		f.writeBreakdown(b, "ADD", chain, none)
+	}
 	b.WriteString("What grows with the number of ports is the kernel's bridge: it goes through all ports when one joins, and a pod that " +
 		"goes up announces itself by broadcast (ARP) and multicast (IPv6), which the bridge hands to every port before the " +
 		"message that set the pod up is answered. The floor pays the same.\n\n")
 	f.writeStart(b)
-	c := Cell{Verb: "ADD", Contender: inProcess, Chain: f.Plan.Chains[0], Present: f.Plan.Present[0]}
+	c := Cell{Verb: "ADD", Contender: inProcess, Chain: chains[0]}
 	if first := f.Parts[c][firstEver]; len(first) > 0 {
 		fmt.Fprintf(b, "The first attachment of a host also makes the bridge and the firewall's static rules, and loads what the kernel loads "+
 			"when it is first asked: in process, %s ms with %s.\n\n", digits(median(first).Wall), c.Chain)
@@ -31,27 +34,29 @@ func (f *Figures) writeParts(b *strings.Builder) {
 
 func (f *Figures) writeBreakdown(b *strings.Builder, verb, chain string, present int) {
 	fmt.Fprintf(b, "### %s, %s, %s present\n\n| | ms | times the floor |\n|---|--:|--:|\n", verb, chain, thousands(present))
-	base := Cell{verb, floorName, chain, present, false}
-	floor := f.median(base).Wall
+	floor := f.median(Cell{verb, floorName, chain, present, false}).Wall
 	for _, contender := range []string{inProcess, floorName} {
 		c := Cell{verb, contender, chain, present, false}
-		fmt.Fprintf(b, "| **%s** | **%s** | **%.2f** |\n", contender, digits(f.median(c).Wall), f.ratio(c, base))
+		if f.median(c).Wall == 0 {
+			continue
+		}
+		fmt.Fprintf(b, "| **%s** | **%s** | **%s** |\n", contender, digits(f.median(c).Wall), times(f.median(c).Wall, floor))
 		for _, part := range f.Order[c] {
 			if part == firstEver {
 				continue
 			}
 			took := median(f.Parts[c][part]).Wall
-			fmt.Fprintf(b, "| · %s | %s | %.2f |\n", part, digits(took), times(took, floor))
+			fmt.Fprintf(b, "| · %s | %s | %s |\n", part, digits(took), times(took, floor))
 		}
 	}
 	b.WriteString("\n")
 }
 
-func times(d, base time.Duration) float64 {
+func times(d, base time.Duration) string {
 	if base == 0 {
-		return 0
+		return notMeasured
 	}
-	return float64(d) / float64(base)
+	return fmt.Sprintf("%.2f", float64(d)/float64(base))
 }
 
 // writeStart tells what an executed plugin pays before any work.
@@ -64,8 +69,8 @@ func (f *Figures) writeStart(b *strings.Builder) {
 		c := median(costs)
 		return fmt.Sprintf("%s ms (%s ms of CPU)", digits(c.Wall), digits(c.CPU))
 	}
-	for _, chain := range f.Plan.Chains {
-		c := Cell{Verb: "ADD", Contender: executed, Chain: chain, Present: f.Plan.Present[0]}
+	for _, chain := range f.Plan.Compared.Chains {
+		c := Cell{Verb: "ADD", Contender: executed, Chain: chain}
 		in := c
 		in.Contender = inProcess
 		fmt.Fprintf(b, "Executed, ADD with %s takes %s ms; in process %s ms.\n", chain, digits(f.median(c).Wall), digits(f.median(in).Wall))

@@ -25,6 +25,7 @@ type Figures struct {
 	Start    map[string][]Cost            // of a program that does nothing, by contender
 	State    map[string]string            // that Seam and the floor both make, by chain
 	Order    map[Cell][]string            // of the names of Parts
+	Speeds   map[Stream][]float64         // bits per second
 	Took     time.Duration
 }
 
@@ -33,6 +34,7 @@ func newFigures(p Plan) *Figures {
 		Plan: p, Costs: make(map[Cell][]Cost), Present: make(map[Cell]int),
 		Parts: make(map[Cell]map[string][]Cost), Order: make(map[Cell][]string),
 		Programs: make(map[Cell]map[string][]string), Start: make(map[string][]Cost), State: make(map[string]string),
+		Speeds: make(map[Stream][]float64),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/seamnet/seam/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,6 +21,7 @@ type Host struct {
 	Present   int // attachments that stay while others are measured
 	Width     int // how many at a time
 	BinDir    string
+	Rates     Rates
 
 	Prefill time.Duration // no more of them are made after this time
 	Call    string        // ADD or DEL: make one call, for strace, and end
@@ -40,6 +42,7 @@ const (
 	doPrograms = "programs" // count what is executed
 	doCompare  = "compare"  // the floor's state with Seam's
 	doStart    = "start"    // execute a program that does nothing
+	doStream   = "stream"   // send data, for Count seconds
 )
 
 // A Reply is the answer to an order, and the first one tells that the host is ready.
@@ -49,6 +52,7 @@ type Reply struct {
 	Notes    []note              `json:",omitempty"`
 	Programs map[string][]string `json:",omitempty"` // by verb; nil: nothing could count them
 	State    string              `json:",omitempty"`
+	Speeds   map[string]float64  `json:",omitempty"`
 	Present  int                 `json:",omitempty"`
 }
 
@@ -129,6 +133,9 @@ func furnish() error {
 // prepare makes the namespaces, and attaches the model and those that are to be
 // present.
 func (h *inside) prepare(ctx context.Context) (err error) {
+	if err := h.uplink(); err != nil {
+		return err
+	}
 	if h.model, err = newPod(modelNumber); err != nil {
 		return err
 	}
@@ -159,14 +166,36 @@ func (h *inside) prepare(ctx context.Context) (err error) {
 	return h.warmUp(ctx)
 }
 
+// uplink makes the link that macvlans stand on.
+func (h *inside) uplink() error {
+	if h.Chain != onMacvlan {
+		return nil
+	}
+	links, err := link.Open()
+	if err != nil {
+		return err
+	}
+	defer links.Close()
+	const far = "beyond"
+	if err := links.AddVeth(link.Veth{Name: masterName, PeerName: far}); err != nil {
+		return err
+	}
+	for _, name := range []string{masterName, far} {
+		if err := links.Set(link.Link{Name: name}, link.Change{Up: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // firstEver names what the model took.
 const firstEver = "the first attachment of a host"
 
 func (h *inside) newContender(name string) (contender, error) {
 	if name == inProcess {
-		return newLinkedIn(h.Chain, h.parts)
+		return newLinkedIn(h.Host, h.parts)
 	}
-	return newExecution(h.BinDir, h.Chain)
+	return newExecution(h.Host)
 }
 
 // fill attaches those that are to be present, or as many as there is time for.
@@ -215,6 +244,8 @@ func (h *inside) carryOut(ctx context.Context, o order) (r Reply, err error) {
 		r.Add, err = startPrograms(ctx, h.BinDir, o.Count)
 	case doPrograms:
 		r.Programs, err = h.programs(ctx, h.pods[0])
+	case doStream:
+		r.Speeds, err = h.streams(ctx, o.Count)
 	case doCompare:
 		r.State, err = h.compare(ctx, h.pods[0])
 	}

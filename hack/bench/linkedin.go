@@ -14,6 +14,7 @@ import (
 // linkedIn runs Seam's plugins in this process, as a program that links Seam does:
 // with the journal, the locks, the cache and the leases that belong to it.
 type linkedIn struct {
+	host    Host
 	plugins cni.Registry
 	network *seam.Network
 	parts   *parts
@@ -21,12 +22,12 @@ type linkedIn struct {
 	likeFloor bool // pods get the addresses that the floor gives them
 }
 
-func newLinkedIn(chain string, p *parts) (*linkedIn, error) {
-	network, err := seam.Parse(conflist(chain), "")
+func newLinkedIn(h Host, p *parts) (*linkedIn, error) {
+	network, err := seam.Parse(conflist(h.Chain), "")
 	if err != nil {
 		return nil, err
 	}
-	return &linkedIn{plugins: all.Registry(plugin.NewHost(plugin.DefaultDirs)), network: network, parts: p}, nil
+	return &linkedIn{host: h, plugins: all.Registry(plugin.NewHost(plugin.DefaultDirs)), network: network, parts: p}, nil
 }
 
 func (in *linkedIn) add(ctx context.Context, p *pod) error {
@@ -43,13 +44,13 @@ func (in *linkedIn) del(ctx context.Context, p *pod) error {
 }
 
 func (in *linkedIn) run(verb string, p *pod, operation func(*seam.Runtime, seam.Container) error) error {
-	ports, err := json.Marshal(p.portMappings())
-	if err != nil {
-		return err
-	}
-	c := seam.Container{
-		ID: p.id(), IfName: podIfName, NetNS: p.path,
-		Capabilities: map[string]json.RawMessage{cni.CapabilityPorts: ports},
+	c := seam.Container{ID: p.id(), IfName: podIfName, NetNS: p.path, Capabilities: make(map[string]json.RawMessage)}
+	for name, value := range in.host.capabilities(p) {
+		b, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		c.Capabilities[name] = b
 	}
 	if in.likeFloor {
 		c.Args = cni.Args{{Key: "IP", Value: p.addr().String()}}
@@ -57,7 +58,7 @@ func (in *linkedIn) run(verb string, p *pod, operation func(*seam.Runtime, seam.
 	var steps []seam.Step
 	rt := &seam.Runtime{Plugins: in.plugins, Trace: func(s seam.Step) { steps = append(steps, s) }}
 	start := time.Now()
-	err = operation(rt, c)
+	err := operation(rt, c)
 	in.note(verb, steps, time.Since(start))
 	return err
 }

@@ -1,6 +1,6 @@
 // Command bench measures Seam against the reference plugins and against the least
 // that the kernel allows, all in one run on one machine, and writes
-// docs/benchmarks.md and benchmarks.svg.
+// docs/benchmarks.md with its pictures.
 //
 // It makes pods and hosts in namespaces of their own and leaves nothing on the
 // machine. It is not a test: it passes no judgement on a slow machine but on the
@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"syscall"
 )
 
@@ -37,7 +36,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	out := flags.String("out", "docs", "folder for benchmarks.md and benchmarks.svg")
+	out := flags.String("out", "docs", "folder for benchmarks.md and its pictures")
 	quick := flags.Bool("quick", false, "only show that it works: few rounds, few present")
 	present := flags.Int("present", 0, "attachments that are present where it is not none, at most 1000 (default 1000; quick: 4)")
 	prefill := flags.Duration("prefill", 0, "how long making those of one host may take; when it is over, fewer are present (default 5m; quick: 5s)")
@@ -49,7 +48,10 @@ func run(ctx context.Context, args []string) error {
 	if *quick {
 		plan = quickPlan()
 	}
-	plan.Present[1] = cmp.Or(*present, plan.Present[1])
+	for _, s := range plan.sets() {
+		most := &s.Present[len(s.Present)-1]
+		*most = cmp.Or(*present, *most)
+	}
 	plan.Prefill = cmp.Or(*prefill, plan.Prefill)
 	plan.Rounds = cmp.Or(*rounds, plan.Rounds)
 	plan.Progress = os.Stderr
@@ -69,7 +71,7 @@ func bench(ctx context.Context, plan Plan) (*Figures, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("needs root: makes network namespaces")
 	}
-	if slices.Max(plan.Present) > 1000 {
+	if max(plan.Compared.most(), plan.Whole.most()) > 1000 {
 		return nil, errors.New("a bridge has at most 1,023 ports: at most 1000 present")
 	}
 	dir, err := os.MkdirTemp("", "seam-bench-")
@@ -89,5 +91,10 @@ func write(dir string, f *Figures) error {
 	if err := os.WriteFile(page, []byte(f.page(thisMachine())), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "benchmarks.svg"), []byte(f.plot()), 0o644)
+	for name, rows := range map[string][]Cell{"benchmarks.svg": f.rows(f.Plan.Compared, "ADD"), "benchmarks-chains.svg": alone(f.rows(f.Plan.Whole, "ADD"))} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(f.plot(rows)), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

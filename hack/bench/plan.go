@@ -12,9 +12,10 @@ import (
 
 // A Plan says what is measured, and how often.
 type Plan struct {
-	Chains  []string
-	Present []int // attachments that stay
-	Width   int   // at a time, where it is not one
+	Compared Set // with the floor
+	Whole    Set // chains as people run them
+	Data     Data
+	Width    int // how many at a time, where it is not one
 
 	Rounds         int // in each, every host has its turn
 	Alone          int // attachments one after another in a round
@@ -26,29 +27,56 @@ type Plan struct {
 	Progress  io.Writer
 }
 
+// A Set are chains that are measured under the same conditions.
+type Set struct {
+	Chains  []string
+	Present []int // attachments that stay
+
+	// ReferencePresent is the most of them that the reference is measured with: it
+	// takes minutes to make them.
+	ReferencePresent int
+}
+
+// most is the highest number of attachments present.
+func (s Set) most() int { return s.Present[len(s.Present)-1] }
+
+func (p Plan) sets() []Set { return []Set{p.Compared, p.Whole} }
+
 func fullPlan() Plan {
 	return Plan{
-		Chains: []string{masqueraded, forwarded}, Present: []int{0, 1000}, Width: 16,
-		Rounds: 12, Alone: 6, ReferenceEvery: 3, Prefill: 5 * time.Minute,
+		Compared: Set{[]string{masqueraded, forwarded}, []int{0, 1000}, 1000},
+		Whole:    Set{[]string{nerdctl, kubelet, onMacvlan, routed}, []int{0, 400, 1000}, 400},
+		Data: Data{
+			Chains: []string{masqueraded, routed, onMacvlan}, Rounds: 4, Seconds: 2,
+			Rates: []Rates{{In: 50e6, Out: 20e6}, {In: 1e9, Out: 500e6}},
+		},
+		Width: 16, Rounds: 12, Alone: 6, ReferenceEvery: 3, Prefill: 5 * time.Minute,
 	}
 }
 
 // quickPlan shows that all of it works, and measures nothing that counts.
 func quickPlan() Plan {
 	return Plan{
-		Chains: []string{masqueraded, forwarded}, Present: []int{0, 4}, Width: 2,
-		Rounds: 1, Alone: 2, ReferenceEvery: 1, Prefill: 5 * time.Second,
+		Compared: Set{[]string{masqueraded, forwarded}, []int{0, 4}, 4},
+		Whole:    Set{[]string{nerdctl, kubelet, onMacvlan, routed}, []int{0, 1}, 0},
+		Data:     Data{Chains: []string{masqueraded}, Rounds: 1, Seconds: 1, Rates: []Rates{{In: 50e6, Out: 20e6}}},
+		Width:    2, Rounds: 1, Alone: 2, ReferenceEvery: 1, Prefill: 5 * time.Second,
 	}
 }
 
 // referenceTurns is how many turns a host of the reference has.
 func (p Plan) referenceTurns() int { return (p.Rounds + p.ReferenceEvery - 1) / p.ReferenceEvery }
 
-func (p Plan) contenders() []string {
-	if p.Reference == "" {
-		return []string{executed, inProcess, floorName}
+// contenders are those that a chain is measured with.
+func (p Plan) contenders(s Set, chain string, present int) (list []string) {
+	if p.Reference != "" && present <= s.ReferencePresent {
+		list = append(list, reference)
 	}
-	return []string{reference, executed, inProcess, floorName}
+	list = append(list, executed, inProcess)
+	if recipeOf(chain).floor {
+		list = append(list, floorName)
+	}
+	return list
 }
 
 func (p Plan) binDir(contender string) string {
@@ -59,7 +87,7 @@ func (p Plan) binDir(contender string) string {
 }
 
 // pluginNames are those that the chains use.
-var pluginNames = []string{"bridge", "host-local", "portmap"}
+var pluginNames = []string{"bridge", "ptp", "macvlan", "host-local", "static", "portmap", "firewall", "tuning", "bandwidth"}
 
 // buildSeam builds Seam as it is installed: one program under the plugins' names.
 func buildSeam(ctx context.Context, dir string) error {
@@ -86,14 +114,19 @@ func (p Plan) say(format string, args ...any) {
 func (p Plan) carryOut(ctx context.Context) (*Figures, error) {
 	start := time.Now()
 	f := newFigures(p)
-	for _, present := range p.Present {
-		for _, chain := range p.Chains {
-			for _, contenders := range p.groups(present) {
-				if err := p.measureGroup(ctx, f, chain, present, contenders); err != nil {
-					return nil, err
+	for _, s := range p.sets() {
+		for _, present := range s.Present {
+			for _, chain := range s.Chains {
+				for _, contenders := range p.groups(s, chain, present) {
+					if err := p.measureGroup(ctx, f, chain, present, contenders); err != nil {
+						return nil, err
+					}
 				}
 			}
 		}
+	}
+	if err := p.measureData(ctx, f); err != nil {
+		return nil, err
 	}
 	f.Took = time.Since(start)
 	return f, nil
@@ -101,12 +134,13 @@ func (p Plan) carryOut(ctx context.Context) (*Figures, error) {
 
 // groups returns the contenders whose hosts are there at once, and take turns, so that
 // what else the machine does hits them alike. With many present that would be themselves.
-func (p Plan) groups(present int) [][]string {
+func (p Plan) groups(s Set, chain string, present int) [][]string {
+	contenders := p.contenders(s, chain, present)
 	if present == 0 {
-		return [][]string{p.contenders()}
+		return [][]string{contenders}
 	}
 	var groups [][]string
-	for _, c := range p.contenders() {
+	for _, c := range contenders {
 		groups = append(groups, []string{c})
 	}
 	return groups
@@ -155,7 +189,7 @@ func (p Plan) seats(ctx context.Context, f *Figures, chain string, present int, 
 		p.say("%s: making the host of %s, %d present", chain, contender, present)
 		r, err := startHost(ctx, Host{
 			Contender: contender, Chain: chain, Present: present, Width: p.Width,
-			BinDir: p.binDir(contender), Prefill: p.Prefill,
+			BinDir: p.binDir(contender), Prefill: p.Prefill, Rates: Rates{In: 1e9, Out: 1e9},
 		})
 		if err != nil {
 			return seats, err
@@ -169,7 +203,7 @@ func (p Plan) seats(ctx context.Context, f *Figures, chain string, present int, 
 
 // examine asks a host, once, what does not change from round to round.
 func (p Plan) examine(f *Figures, s seat) error {
-	if s.planned != p.Present[0] {
+	if s.planned != 0 {
 		return nil
 	}
 	programs, err := s.order(doPrograms, 1)

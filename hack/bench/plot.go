@@ -28,8 +28,18 @@ line { stroke: #8b949e; stroke-opacity: .35 }
 </style>
 `
 
-// plot draws the wall clock of ADD as bars, on a logarithmic scale.
-func (f *Figures) plot() string {
+// alone returns those of the rows that are measured one at a time.
+func alone(rows []Cell) (list []Cell) {
+	for _, row := range rows {
+		if !row.Together {
+			list = append(list, row)
+		}
+	}
+	return list
+}
+
+// plot draws the wall clock of the rows as bars, on a logarithmic scale.
+func (f *Figures) plot(rows []Cell) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="ADD in milliseconds">`+"\n", plotWidth, plotHeight)
 	b.WriteString(plotStyle)
@@ -39,9 +49,8 @@ func (f *Figures) plot() string {
 		x := plotLeft + i*150
 		fmt.Fprintf(&b, `<rect class="c%d" x="%d" y="32" width="12" height="12" rx="2"/><text x="%d" y="42">%s</text>`+"\n", i, x, x+18, name)
 	}
-	s := f.scale(contenders)
+	s := f.scale(rows, contenders)
 	s.draw(&b)
-	rows := f.rows("ADD")
 	group := float64(plotWidth-plotLeft-groupGap) / float64(len(rows))
 	bar := (group - groupGap) / float64(len(contenders))
 	for i, row := range rows {
@@ -73,9 +82,9 @@ func (f *Figures) label(b *strings.Builder, row Cell, middle float64) {
 // A scale is logarithmic, between powers of ten.
 type scale struct{ low, high float64 }
 
-func (f *Figures) scale(contenders []string) scale {
+func (f *Figures) scale(rows []Cell, contenders []string) scale {
 	s := scale{math.Inf(1), math.Inf(-1)}
-	for _, row := range f.rows("ADD") {
+	for _, row := range rows {
 		for _, row.Contender = range contenders {
 			if ms := milliseconds(f.median(row).Wall); ms > 0 {
 				s.low, s.high = min(s.low, math.Floor(math.Log10(ms))), max(s.high, math.Ceil(math.Log10(ms)))
