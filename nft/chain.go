@@ -74,13 +74,17 @@ func hairpinChain(f family, sources []netip.Prefix) chain {
 
 // match writes as nft does that an address lies within p.
 func (f family) match(field string, p netip.Prefix) string {
-	switch {
-	case p.Bits() == 0:
+	if p.Bits() == 0 {
 		return "meta nfproto ipv" + f.suffix
-	case p.IsSingleIP():
-		return f.word + " " + field + " " + p.Addr().String()
 	}
-	return f.word + " " + field + " " + p.String()
+	return f.word + " " + field + " " + prefixText(p)
+}
+
+func prefixText(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }
 
 func sortedSet(prefixes []netip.Prefix) []netip.Prefix {
@@ -92,5 +96,5 @@ func sortedSet(prefixes []netip.Prefix) []netip.Prefix {
 
 // isContent tells a chain named by a hash of its rules from a static one.
 func isContent(name string) bool {
-	return strings.HasPrefix(name, "masq-") || strings.HasPrefix(name, "hairpin-")
+	return strings.HasPrefix(name, "masq-") || strings.HasPrefix(name, "hairpin-") || strings.HasPrefix(name, "when-")
 }

@@ -4,10 +4,10 @@
 // hold what each attachment wants: whose traffic is masqueraded, which port of the
 // host leads where. A plugin call changes elements of maps, not rules, in one
 // transaction, and a packet costs one hash lookup instead of a walk along rules.
-// Lists of prefixes become chains named by a hash of their rules, shared by all who
-// want the same list. What grows with the number of attachments is the kernel's own
-// check, at each new element that leads to a chain, that no chains make a circle:
-// about 0.1 ms for 1,000.
+// Lists of prefixes, and conditions on which a port is forwarded, become chains named
+// by a hash of their rules, shared by all who want the same. What grows with the
+// number of attachments is the kernel's own check, at each new element that leads to
+// a chain, that no chains make a circle: about 0.1 ms for 1,000.
 //
 // The table "bridge seam" is made when the first interface is guarded against
 // forged MAC addresses or isolated from its neighbours; it exists because an inet

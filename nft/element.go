@@ -47,13 +47,15 @@ func (p Protocol) Number() byte {
 	return map[Protocol]byte{TCP: unix.IPPROTO_TCP, UDP: unix.IPPROTO_UDP, SCTP: unix.IPPROTO_SCTP}[p]
 }
 
-// A Forward sends what is addressed to a port of the host to To. It is of one
-// family: To's. A host port has one owner; see Table.Put.
+// A Forward sends what is addressed to a port of the host to To, if all Conditions
+// hold; if not, the packet is none of To's. It is of one family: To's. A host port has
+// one owner, whatever its conditions; see Table.Put.
 type Forward struct {
-	Protocol Protocol       `json:"protocol"`
-	HostIP   netip.Addr     `json:"hostIP,omitzero"` // invalid or unspecified: every address of the host
-	HostPort uint16         `json:"hostPort"`
-	To       netip.AddrPort `json:"to"`
+	Protocol   Protocol       `json:"protocol"`
+	HostIP     netip.Addr     `json:"hostIP,omitzero"` // invalid or unspecified: every address of the host
+	HostPort   uint16         `json:"hostPort"`
+	To         netip.AddrPort `json:"to"`
+	Conditions []Condition    `json:"conditions,omitempty"`
 }
 
 // A Hairpin masquerades translated connections to To (Forwards, but also others'
@@ -83,10 +85,13 @@ func (m Masquerade) String() string {
 
 func (f Forward) String() string {
 	s := fmt.Sprintf("%s dport %d dnat to %s", f.Protocol, f.HostPort, f.To)
-	if f.anyHostIP() {
-		return s
+	if !f.anyHostIP() {
+		s = familyOf(f.HostIP).word + " daddr " + f.HostIP.String() + " " + s
 	}
-	return familyOf(f.HostIP).word + " daddr " + f.HostIP.String() + " " + s
+	for _, c := range slices.Backward(f.Conditions) {
+		s = c.text(familyOf(f.To.Addr())) + " " + s
+	}
+	return s
 }
 
 func (h Hairpin) String() string {
@@ -127,7 +132,15 @@ func (f Forward) validate() error {
 	if !f.anyHostIP() && f.HostIP.Is4() != f.To.Addr().Is4() {
 		return fmt.Errorf("forward %s: addresses of two families", f)
 	}
-	return validAddr("forward", f.To.Addr())
+	if err := validAddr("forward", f.To.Addr()); err != nil {
+		return err
+	}
+	for _, c := range f.Conditions {
+		if err := c.validate(familyOf(f.To.Addr())); err != nil {
+			return fmt.Errorf("forward: %w", err)
+		}
+	}
+	return nil
 }
 
 func (g Guard) validate() error {
@@ -169,6 +182,7 @@ func (h Hairpin) entries() []entry {
 
 func (f Forward) entries() []entry {
 	fam := familyOf(f.To.Addr())
+	dnat := fam.dnatByPort()
 	e := entry{
 		set:  fam.hostPortSet(),
 		key:  append([]byte{f.Protocol.Number(), 0, 0, 0}, word(f.HostPort)...),
@@ -176,11 +190,16 @@ func (f Forward) entries() []entry {
 		sole: fmt.Sprintf("host port %s/%d", f.Protocol, f.HostPort),
 	}
 	if !f.anyHostIP() {
+		dnat = fam.dnatByIP()
 		e.set = fam.hostIPSet()
 		e.key = append(f.HostIP.AsSlice(), e.key...)
 		e.sole += " of " + f.HostIP.String()
 	}
-	return []entry{e}
+	if len(f.Conditions) == 0 {
+		return []entry{e}
+	}
+	c := whenChain(fam, f.Conditions, dnat)
+	return []entry{e, {set: limits(e.set), key: e.key, verdict: expr.VerdictGoto, chain: &c, sole: e.sole}}
 }
 
 func (g Guard) entries() []entry {

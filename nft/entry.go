@@ -68,11 +68,13 @@ func contentChains(entries []entry) []chain {
 	return chains
 }
 
-// homes are the static chains that look the entries up, each once.
+// homes are the static chains that lead to the entries, each once.
 func homes(entries []entry) []chain {
 	var chains []chain
 	for s := range bySet(entries) {
-		chains = withChain(chains, s.home())
+		for _, home := range s.homes {
+			chains = withChain(chains, home())
+		}
 	}
 	return chains
 }

@@ -47,6 +47,10 @@ func FuzzRecord(f *testing.F) {
 		{"masquerade":{"source":"fd00::2","except":["fd00::/64"]}},
 		{"hairpin":{"to":"10.0.0.2","sources":["10.0.0.0/24"]}},
 		{"guard":{"link":"veth0","mac":"02:00:00:00:00:01"}}]}`))
+	f.Add([]byte(`{"tag":"net/c/eth0","plugin":"portmap","elements":[
+		{"forward":{"protocol":"tcp","hostPort":80,"to":"10.0.0.2:80","conditions":[
+			{"field":"saddr","not":true,"prefixes":["10.0.0.0/8"]},{"field":"iifname","names":["eth*"]},
+			{"field":"meta mark","mark":1,"mask":255},{"field":"fib saddr type","names":["local"]}]}}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rec, err := decodeRecord(b)
 		if err != nil {

@@ -65,15 +65,20 @@ func (f family) within(offset uint32, p netip.Prefix) []expr.Any {
 	if p.Bits() == 0 {
 		return f.isFamily()
 	}
-	match := append(f.isFamily(), f.load(offset, reg1))
-	if p.Bits() < p.Addr().BitLen() {
-		match = append(match, &expr.Bitwise{
-			SourceRegister: reg1, DestRegister: reg1, Len: f.length,
-			Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
-			Xor:  make([]byte, f.length),
-		})
+	return slices.Concat(f.isFamily(), f.network(offset, p), []expr.Any{equal(p.Addr().AsSlice())})
+}
+
+// network loads the address at offset as far as p is long.
+func (f family) network(offset uint32, p netip.Prefix) []expr.Any {
+	load := []expr.Any{f.load(offset, reg1)}
+	if p.IsSingleIP() {
+		return load
 	}
-	return append(match, equal(p.Addr().AsSlice()))
+	return append(load, &expr.Bitwise{
+		SourceRegister: reg1, DestRegister: reg1, Len: f.length,
+		Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+		Xor:  make([]byte, f.length),
+	})
 }
 
 // is matches address a at offset of the network header.

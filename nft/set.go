@@ -1,6 +1,9 @@
 package nft
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // A datatype is nft's number of a type, in 6 bits, by which it prints values. The
 // kernel only keeps it.
@@ -38,9 +41,9 @@ type set struct {
 	name  string
 	key   []datatype
 	value []datatype // nil: no map
-	// home is the static chain that looks the set up. If it is whole, so are the
-	// rules that the set needs.
-	home func() chain
+	// homes are the static chains that lead to where the set is looked up. If they
+	// are whole, so are the rules that the set needs.
+	homes []func() chain
 }
 
 // concat is the type of a concatenation and its length in bytes.
@@ -67,7 +70,7 @@ func (f family) hairpinSet() set { return f.verdicts("hairpin") }
 
 func (f family) verdicts(name string) set {
 	return set{
-		table: inetSeam, name: name + f.suffix, home: postroutingChain,
+		table: inetSeam, name: name + f.suffix, homes: []func() chain{postroutingChain},
 		key:   []datatype{f.addrType},
 		value: []datatype{typeVerdict},
 	}
@@ -75,7 +78,7 @@ func (f family) verdicts(name string) set {
 
 func (f family) hostPortSet() set {
 	return set{
-		table: inetSeam, name: "hostports" + f.suffix, home: hostportsChain,
+		table: inetSeam, name: "hostports" + f.suffix, homes: []func() chain{hostportsChain},
 		key:   []datatype{typeProto, typeService},
 		value: []datatype{f.addrType, typeService},
 	}
@@ -85,13 +88,23 @@ func (f family) hostIPSet() set {
 	s := f.hostPortSet()
 	s.name = "hostips" + f.suffix
 	s.key = slices.Concat([]datatype{f.addrType}, s.key)
+	s.homes = []func() chain{hostportsChain, hostipsChain}
+	return s
+}
+
+// limits is the map of verdicts that a packet meets before ports: one with conditions
+// is led to a chain that tests them and, if they hold, looks it up in ports itself.
+func limits(ports set) set {
+	s := ports
+	s.name = "limited" + strings.TrimPrefix(ports.name, "host")
+	s.value = []datatype{typeVerdict}
 	return s
 }
 
 func guardedSet() set {
-	return set{table: bridgeSeam, name: "guarded", home: guardChain, key: []datatype{typeIfname}}
+	return set{table: bridgeSeam, name: "guarded", homes: []func() chain{guardChain}, key: []datatype{typeIfname}}
 }
 
 func allowedSet() set {
-	return set{table: bridgeSeam, name: "allowed", home: guardChain, key: []datatype{typeIfname, typeEther}}
+	return set{table: bridgeSeam, name: "allowed", homes: []func() chain{guardChain}, key: []datatype{typeIfname, typeEther}}
 }

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -32,10 +33,11 @@ const (
 func inetLayout() layout {
 	l := layout{table: inetSeam}
 	for _, f := range families {
-		l.sets = append(l.sets, f.masqSet(), f.hairpinSet(), f.hostIPSet(), f.hostPortSet())
+		l.sets = append(l.sets, f.masqSet(), f.hairpinSet(), f.hostIPSet(), f.hostPortSet(),
+			limits(f.hostIPSet()), limits(f.hostPortSet()))
 	}
 	l.sets = append(l.sets, walledSet(), togetherSet())
-	l.chains = []chain{hostportsChain(), preroutingChain(), outputChain(), postroutingChain(), inputChain(), forwardChain()}
+	l.chains = []chain{hostipsChain(), hostportsChain(), preroutingChain(), outputChain(), postroutingChain(), inputChain(), forwardChain()}
 	return l
 }
 
@@ -46,22 +48,57 @@ func bridgeLayout() layout {
 // hostportsChain translates what is addressed to a port of the host; a mapping of
 // one host address goes before one of all. A connection to ::1 is left alone: IPv6
 // has no route_localnet that would let it leave the host.
+//
+// What leads to a chain of conditions goes there and comes back to this chain's caller:
+// the rule below, which asks for none, is not for it.
 func hostportsChain() chain {
 	loopback := netip.IPv6Loopback()
-	rules := []rule{newRule("ip6 daddr ::1 return", ip6.is(ip6.daddr, loopback), verdict(expr.VerdictReturn, ""))}
-	for _, f := range families {
-		proto := uint32(afterIPv4)
-		if f.length == 16 {
-			proto = afterIPv6
-		}
-		rules = append(rules, newRule("dnat "+f.word+" to "+f.word+" daddr . meta l4proto . th dport map @"+f.hostIPSet().name,
-			append(f.isFamily(), f.load(f.daddr, reg1)), loadProtoPort(proto, proto+1), f.dnatMap(f.hostIPSet())))
+	rules := []rule{
+		newRule("ip6 daddr ::1 return", ip6.is(ip6.daddr, loopback), verdict(expr.VerdictReturn, "")),
+		newRule("jump hostips", verdict(expr.VerdictJump, "hostips")),
 	}
 	for _, f := range families {
-		rules = append(rules, newRule("dnat "+f.word+" to meta l4proto . th dport map @"+f.hostPortSet().name,
-			loadProtoPort(reg1, afterProto), f.dnatMap(f.hostPortSet())))
+		limited := limits(f.hostPortSet())
+		rules = append(rules, newRule("meta nfproto ipv"+f.suffix+" meta l4proto . th dport vmap @"+limited.name,
+			f.isFamily(), loadProtoPort(reg1, afterProto), vmap(limited)))
+	}
+	for _, f := range families {
+		rules = append(rules, f.dnatByPort())
 	}
 	return chain{table: inetSeam, name: "hostports", rules: rules, jumps: 2}
+}
+
+// hostipsChain does so by the address and the port. What conditions turn away here may
+// still be a mapping of all addresses.
+func hostipsChain() chain {
+	var rules []rule
+	for _, f := range families {
+		limited := limits(f.hostIPSet())
+		rules = append(rules, newRule(f.word+" daddr . meta l4proto . th dport vmap @"+limited.name,
+			f.loadAddrProtoPort(), vmap(limited)))
+	}
+	for _, f := range families {
+		rules = append(rules, f.dnatByIP())
+	}
+	return chain{table: inetSeam, name: "hostips", rules: rules, jumps: 1}
+}
+
+func (f family) dnatByPort() rule {
+	return newRule("dnat "+f.word+" to meta l4proto . th dport map @"+f.hostPortSet().name,
+		loadProtoPort(reg1, afterProto), f.dnatMap(f.hostPortSet()))
+}
+
+func (f family) dnatByIP() rule {
+	return newRule("dnat "+f.word+" to "+f.word+" daddr . meta l4proto . th dport map @"+f.hostIPSet().name,
+		f.loadAddrProtoPort(), f.dnatMap(f.hostIPSet()))
+}
+
+func (f family) loadAddrProtoPort() []expr.Any {
+	proto := uint32(afterIPv4)
+	if f.length == 16 {
+		proto = afterIPv6
+	}
+	return slices.Concat(f.isFamily(), []expr.Any{f.load(f.daddr, reg1)}, loadProtoPort(proto, proto+1))
 }
 
 func toHostports() []rule {

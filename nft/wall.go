@@ -57,15 +57,15 @@ func (w Wall) entries() []entry {
 func (i Isolation) entries() []entry { return []entry{{set: isolatedSet(), key: ifname(i.Link)}} }
 
 func walledSet() set {
-	return set{table: inetSeam, name: "walled", home: forwardChain, key: []datatype{typeIfname}}
+	return set{table: inetSeam, name: "walled", homes: []func() chain{forwardChain}, key: []datatype{typeIfname}}
 }
 
 func togetherSet() set {
-	return set{table: inetSeam, name: "together", home: forwardChain, key: []datatype{typeIfname, typeIfname}}
+	return set{table: inetSeam, name: "together", homes: []func() chain{forwardChain}, key: []datatype{typeIfname, typeIfname}}
 }
 
 func isolatedSet() set {
-	return set{table: bridgeSeam, name: "isolated", home: isolationChain, key: []datatype{typeIfname}}
+	return set{table: bridgeSeam, name: "isolated", homes: []func() chain{isolationChain}, key: []datatype{typeIfname}}
 }
 
 // forwardChain drops what goes from one walled link to another.

@@ -31,7 +31,7 @@ var defaults = []choice{
 	{Package: "./nft"},
 	{Package: "./plugin/portmap", Run: "^TestSCTP$"}, // the rest needs nothing rare
 	{Package: "./plugin/tap"},
-	{Package: "./plugin/all"},
+	{Package: "./plugin/all", Run: "/^(ipvlan|vlan|dummy|vrf)$"},
 	{Package: "./hack/migration", Run: "/^(ipvlan|vlan|dummy)$"},
 	{Package: "./hack/leaks"},
 }

@@ -35,14 +35,20 @@ func Host(t *testing.T, test func(t *testing.T)) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
-	args := []string{"-test.run=^" + t.Name() + "$", "-test.v=true", "-test.count=1"}
+	only := "-test.run=^" + t.Name() + "$"
+	args := []string{"-test.v=true", "-test.count=1"}
 	for _, a := range os.Args[1:] {
+		if run, ok := strings.CutPrefix(a, "-test.run="); ok {
+			if _, subtests, some := strings.Cut(run, "/"); some {
+				only += "/" + subtests
+			}
+		}
 		ofTest := !strings.HasPrefix(a, "-test.") // flags of its own
 		if ofTest || strings.HasPrefix(a, "-test.timeout=") || strings.HasPrefix(a, "-test.short") || strings.HasPrefix(a, "-test.gocoverdir=") {
 			args = append(args, a)
 		}
 	}
-	cmd := exec.Command("/proc/self/exe", args...)
+	cmd := exec.Command("/proc/self/exe", append(args, only)...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{

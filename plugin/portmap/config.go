@@ -11,12 +11,12 @@ import (
 
 // Config is the plugin's configuration, with all keys of the reference plugin.
 type Config struct {
-	Backend              string   `json:"backend"`              // iptables or nftables: nftables serves both
+	Backend              string   `json:"backend"`              // iptables or nftables: whose words the others are in
 	SNAT                 bool     `json:"snat"`                 // masquerade what could not be answered otherwise
 	MasqAll              bool     `json:"masqAll"`              // masquerade all, whoever connects
 	MarkMasqBit          *int     `json:"markMasqBit"`          // of iptables; no mark is needed here
 	ExternalSetMarkChain *string  `json:"externalSetMarkChain"` // of iptables, like it
-	ConditionsV4         []string `json:"conditionsV4"`         // refused: see Validate
+	ConditionsV4         []string `json:"conditionsV4"`         // what must hold of who is forwarded
 	ConditionsV6         []string `json:"conditionsV6"`
 
 	RuntimeConfig struct {
@@ -24,6 +24,7 @@ type Config struct {
 	} `json:"runtimeConfig"`
 
 	mappings []mapping
+	limits   map[bool][]nft.Condition // the conditions, of IPv4 under true
 }
 
 // Default returns the configuration without any key.
@@ -39,21 +40,17 @@ type mapping struct {
 
 // Validate is called by Request.Decode.
 func (c *Config) Validate() error {
-	if c.Backend != "" && c.Backend != "iptables" && c.Backend != "nftables" {
-		return fmt.Errorf("backend %q: must be iptables or nftables", c.Backend)
-	}
 	if c.MarkMasqBit != nil && (*c.MarkMasqBit < 0 || *c.MarkMasqBit > 31) {
 		return fmt.Errorf("markMasqBit %d: must be 0 to 31", *c.MarkMasqBit)
 	}
 	if c.MarkMasqBit != nil && c.ExternalSetMarkChain != nil {
 		return fmt.Errorf("markMasqBit and externalSetMarkChain: only one can be given")
 	}
-	for key, conditions := range map[string][]string{"conditionsV4": c.ConditionsV4, "conditionsV6": c.ConditionsV6} {
-		// To pass one over would open the port to whom it is meant to keep out.
-		if len(conditions) > 0 {
-			return cni.Errorf(cni.CodeUnsupportedField, "portmap: %s %q: conditions are not supported", key, conditions).
-				WithDetails("limit a port with hostIP, or with a rule of your own in a forward chain")
-		}
+	if err := c.validateBackend(); err != nil {
+		return err
+	}
+	if err := c.validateConditions(); err != nil {
+		return err
 	}
 	return c.validateMappings()
 }

@@ -7,7 +7,8 @@
 // mapping comes or goes. It is no proxy and opens no socket: a program of the host
 // that listens on a mapped port is shadowed.
 //
-// To see what is mapped: nft list table inet seam, maps hostports and hostips; to
+// To see what is mapped: nft list table inet seam, maps hostports and hostips,
+// and limitedports and limitedips with the conditions, where there are any; to
 // follow a packet: nft monitor trace; conntrack -L -d HOST-ADDRESS.
 package portmap
 
@@ -47,7 +48,7 @@ func (c *Config) Elements(r *cni.Request) ([]nft.Element, error) {
 			if m.of(addr) {
 				elements = append(elements, nft.Forward{
 					Protocol: m.protocol, HostIP: m.hostIP, HostPort: m.hostPort,
-					To: netip.AddrPortFrom(addr, m.podPort),
+					To: netip.AddrPortFrom(addr, m.podPort), Conditions: c.limits[addr.Is4()],
 				})
 			}
 		}

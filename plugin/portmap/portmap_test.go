@@ -164,7 +164,7 @@ func TestSourceNAT(t *testing.T) {
 		{"no snat", `,"snat":false`, "web 192.0.2.9", "", "", ""},
 		{"no snat over masqAll", `,"snat":false,"masqAll":true`, "web 192.0.2.9", "", "", ""},
 		{"iptables keys", `,"backend":"iptables","markMasqBit":14,"conditionsV4":[]`, "web 192.0.2.9", "web 10.1.0.1", "web 10.1.0.1", "web 10.1.0.1"},
-		{"set mark chain", `,"externalSetMarkChain":"KUBE-MARK-MASQ","backend":"nftables"`, "web 192.0.2.9", "web 10.1.0.1", "web 10.1.0.1", "web 10.1.0.1"},
+		{"set mark chain", `,"externalSetMarkChain":"KUBE-MARK-MASQ"`, "web 192.0.2.9", "web 10.1.0.1", "web 10.1.0.1", "web 10.1.0.1"},
 	}
 	netnstest.Host(t, func(t *testing.T) {
 		bridgeNF(t, false)
@@ -338,8 +338,9 @@ func TestInvalid(t *testing.T) {
 		{"backend", `,"backend":"ipvs"`, "", cni.CodeInvalidConfig, `backend "ipvs": must be iptables or nftables`},
 		{"mark bit", `,"markMasqBit":32`, "", cni.CodeInvalidConfig, "markMasqBit 32"},
 		{"mark twice", `,"markMasqBit":1,"externalSetMarkChain":"X"`, "", cni.CodeInvalidConfig, "only one"},
-		{"condition", `,"conditionsV4":["-s","192.0.2.0/24"]`, "", cni.CodeUnsupportedField, `conditionsV4 ["-s" "192.0.2.0/24"]`},
-		{"condition v6", `,"conditionsV6":["ip6 saddr ::1"]`, "", cni.CodeUnsupportedField, "conditionsV6"},
+		{"condition", `,"conditionsV4":["-m","set","--match-set","friends","src"]`, "", cni.CodeUnsupportedField, `conditionsV4 ["-m" "set" "--match-set" "friends" "src"]: -m set`},
+		{"condition of the other family", `,"conditionsV6":["ip saddr 10.0.0.1"]`, "", cni.CodeUnsupportedField, "conditionsV6"},
+		{"keys of both backends", `,"conditionsV4":["-i","eth0"],"conditionsV6":["iifname eth0"]`, "", cni.CodeInvalidConfig, "only one of them"},
 	}
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
