@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,14 +31,24 @@ type Addr struct {
 
 // AddAddr adds an address; one that is there already matches fs.ErrExist.
 func (h *Handle) AddAddr(l Link, a Addr) error {
-	addr := &netlink.Addr{IPNet: ipNet(a.Prefix), LinkIndex: l.Index}
-	if a.NoDAD && a.Prefix.Addr().Is6() {
-		addr.Flags |= unix.IFA_F_NODAD
+	msg := nl.NewIfAddrmsg(int(familyOf(a.Prefix.Addr())))
+	msg.Index, msg.Prefixlen = uint32(l.Index), uint8(a.Prefix.Bits())
+	ip, flags := a.Prefix.Addr().AsSlice(), uint32(0)
+	data := []nl.NetlinkRequestData{msg, nl.NewRtAttr(unix.IFA_LOCAL, ip), nl.NewRtAttr(unix.IFA_ADDRESS, ip)}
+	if a.Prefix.Addr().Is6() {
+		if a.NoDAD {
+			flags |= unix.IFA_F_NODAD
+		}
+	} else if hosts := 32 - a.Prefix.Bits(); hosts > 1 {
+		broadcast := binary.BigEndian.Uint32(ip) | (1<<hosts - 1)
+		data = append(data, nl.NewRtAttr(unix.IFA_BROADCAST, binary.BigEndian.AppendUint32(nil, broadcast)))
 	}
 	if a.NoPrefixRoute {
-		addr.Flags |= unix.IFA_F_NOPREFIXROUTE
+		flags |= unix.IFA_F_NOPREFIXROUTE
 	}
-	return failure("add address", a.Prefix.String()+" to "+l.Name, h.nl.AddrAdd(nil, addr))
+	data = append(data, nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(flags)))
+	err := h.send(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, data...)
+	return failure("add address", a.Prefix.String()+" to "+l.Name, err)
 }
 
 // DeleteAddr deletes an address; that it is missing matches fs.ErrNotExist.

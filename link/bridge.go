@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 )
 
 // A Bridge is a bridge to be made.
@@ -46,12 +48,21 @@ func (h *Handle) SetVLANFiltering(l Link) error {
 
 // SetHairpin lets frames leave the bridge port l where they came in.
 func (h *Handle) SetHairpin(l Link) error {
-	return failure("set hairpin of bridge port", l.Name, h.nl.LinkSetHairpin(device(l), true))
+	return failure("set hairpin of bridge port", l.Name, h.setPort(l, nl.IFLA_BRPORT_MODE))
 }
 
 // SetIsolated keeps the bridge port l from exchanging frames with other isolated ports.
 func (h *Handle) SetIsolated(l Link) error {
-	return failure("set isolated of bridge port", l.Name, h.nl.LinkSetIsolated(device(l), true))
+	return failure("set isolated of bridge port", l.Name, h.setPort(l, nl.IFLA_BRPORT_ISOLATED))
+}
+
+// setPort sets a flag of a bridge port.
+func (h *Handle) setPort(l Link, flag int) error {
+	msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	msg.Index = int32(l.Index)
+	port := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
+	port.AddRtAttr(flag, nl.Uint8Attr(1))
+	return h.send(unix.RTM_SETLINK, 0, msg, port)
 }
 
 // Port returns the hairpin and isolated flags of a bridge port.

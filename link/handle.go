@@ -5,18 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
-	"time"
 
 	"github.com/seamnet/seam/netns"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
-
-// answerTime bounds the wait for the kernel's answer. Deleting a namespace full of
-// bridges elsewhere on the machine holds the kernel's lock for seconds.
-const answerTime = 30 * time.Second
 
 // A Handle is a door to the links of one network namespace.
 type Handle struct {
@@ -30,7 +24,7 @@ type Handle struct {
 	// library would send one by one. A call takes one for itself, because deleting a
 	// link lets its caller wait for milliseconds, and others need not.
 	mu   sync.Mutex
-	idle []*nl.SocketHandle
+	idle []*socket
 }
 
 // Open opens the calling thread's namespace.
@@ -39,25 +33,36 @@ func Open() (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := In(ns)
-	if err != nil {
+	h := &Handle{ns: ns, own: true}
+	if err := h.open(); err != nil {
 		ns.Close()
 		return nil, err
 	}
-	h.own = true
 	return h, nil
 }
 
 // In opens the namespace ns, which must stay open as long as the handle.
 func In(ns *netns.Namespace) (*Handle, error) {
-	h, err := netlink.NewHandleAt(vnetns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
-	if err == nil {
-		err = h.SetSocketTimeout(answerTime)
+	h := &Handle{ns: ns}
+	if err := ns.Do(h.open); err != nil {
+		return nil, err
 	}
+	return h, nil
+}
+
+// open opens the sockets in the calling thread's namespace. The library's have no time
+// limits: the kernel answers at once, and each limit would be a timer.
+func (h *Handle) open() (err error) {
+	if h.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	s, err := dial()
 	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
+		h.nl.Close()
+		return err
 	}
-	return &Handle{nl: h, ns: ns}, nil
+	h.idle = append(h.idle, s)
+	return nil
 }
 
 // Close closes the sockets; the handle cannot be used any more.
@@ -66,7 +71,7 @@ func (h *Handle) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.idle {
-		s.Close()
+		s.close()
 	}
 	h.idle = nil
 	if h.own {
@@ -77,44 +82,43 @@ func (h *Handle) Close() error {
 
 // send sends a message of the given kind and waits for the kernel's answer.
 func (h *Handle) send(kind, flags int, data ...nl.NetlinkRequestData) error {
-	socket, err := h.take()
-	if err != nil {
-		return err
-	}
-	defer h.giveBack(socket)
-	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
-	for _, d := range data {
-		req.AddData(d)
-	}
-	_, err = req.Execute(unix.NETLINK_ROUTE, 0)
+	_, err := h.ask(kind, flags|unix.NLM_F_ACK, data...)
 	return err
 }
 
-func (h *Handle) take() (*nl.SocketHandle, error) {
+// ask sends a message that has one answer, and returns what that holds.
+func (h *Handle) ask(kind, flags int, data ...nl.NetlinkRequestData) ([]byte, error) {
+	s, err := h.take()
+	if err != nil {
+		return nil, err
+	}
+	defer h.giveBack(s)
+	req := nl.NewNetlinkRequest(kind, flags)
+	for _, d := range data {
+		req.AddData(d)
+	}
+	return s.ask(req)
+}
+
+func (h *Handle) take() (s *socket, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n := len(h.idle); n > 0 {
-		socket := h.idle[n-1]
+		s = h.idle[n-1]
 		h.idle = h.idle[:n-1]
-		return socket, nil
+		return s, nil
 	}
-	socket, err := nl.GetNetlinkSocketAt(vnetns.NsHandle(h.ns.Fd()), vnetns.None(), unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
-	}
-	limit := unix.NsecToTimeval(answerTime.Nanoseconds())
-	if err := errors.Join(socket.SetSendTimeout(&limit), socket.SetReceiveTimeout(&limit)); err != nil {
-		socket.Close()
-		return nil, fmt.Errorf("open netlink: %w", err)
-	}
-	return &nl.SocketHandle{Socket: socket}, nil
+	err = h.ns.Do(func() (err error) {
+		s, err = dial()
+		return err
+	})
+	return s, err
 }
 
-func (h *Handle) giveBack(socket *nl.SocketHandle) {
+func (h *Handle) giveBack(s *socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.idle = append(h.idle, socket)
+	h.idle = append(h.idle, s)
 }
 
 // failure names what was done to what, and translates the kernel's errno: the one

@@ -57,18 +57,36 @@ func fromNetlink(l netlink.Link) Link {
 
 // ByName returns the link of that name.
 func (h *Handle) ByName(name string) (Link, error) {
-	l, err := h.nl.LinkByName(name)
-	if err != nil {
-		return Link{}, failure("link", name, err)
+	kind := unix.IFLA_IFNAME
+	if len(name) >= unix.IFNAMSIZ {
+		kind = unix.IFLA_ALT_IFNAME
 	}
-	return fromNetlink(l), nil
+	l, err := h.get(nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(kind, nl.ZeroTerminated(name)))
+	return l, failure("link", name, err)
 }
 
 // ByIndex returns the link of that index.
 func (h *Handle) ByIndex(index int) (Link, error) {
-	l, err := h.nl.LinkByIndex(index)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index)
+	l, err := h.get(msg)
+	return l, failure("link", fmt.Sprintf("%d", index), err)
+}
+
+// get asks for one link, without its counters.
+func (h *Handle) get(msg *nl.IfInfomsg, data ...nl.NetlinkRequestData) (Link, error) {
+	const skipCounters = 1 << 3 // RTEXT_FILTER_SKIP_STATS
+	mask := nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipCounters))
+	answer, err := h.ask(unix.RTM_GETLINK, 0, append([]nl.NetlinkRequestData{msg, mask}, data...)...)
+	if errors.Is(err, unix.ENODEV) {
+		return Link{}, fs.ErrNotExist
+	}
 	if err != nil {
-		return Link{}, failure("link", fmt.Sprintf("%d", index), err)
+		return Link{}, err
+	}
+	l, err := netlink.LinkDeserialize(nil, answer)
+	if err != nil {
+		return Link{}, err
 	}
 	return fromNetlink(l), nil
 }
@@ -121,9 +139,6 @@ type Change struct {
 
 // Set changes a link, which may be known by nothing but its name.
 func (h *Handle) Set(l Link, c Change) error {
-	if c.onlyUp() && l.Index != 0 {
-		return failure("set link up", l.Name, h.nl.LinkSetUp(device(l)))
-	}
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(l.Index)
 	if c.Up || c.Down {
@@ -149,10 +164,6 @@ func (h *Handle) Set(l Link, c Change) error {
 		data = append(data, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(c.Master))))
 	}
 	return failure("set link", l.Name, h.send(unix.RTM_SETLINK, 0, data...))
-}
-
-func (c Change) onlyUp() bool {
-	return c.Up && c.MAC == nil && c.MTU == 0 && c.Alias == "" && c.Master == 0
 }
 
 // SetPromisc makes the link receive every frame, or not.

@@ -3,6 +3,7 @@ package link
 import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,18 +50,18 @@ type SavedAddr []byte
 // back by itself: those that are permanent and known beyond the link. Only this link's
 // are asked for, however many others there are.
 func (h *Handle) SaveAddrs(l Link) ([]SavedAddr, error) {
-	socket, err := h.take()
+	socket, err := nl.GetNetlinkSocketAt(vnetns.NsHandle(h.ns.Fd()), vnetns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, err
+		return nil, failure("addresses of", l.Name, err)
 	}
-	// Not given back: from now on it is strict, by which alone the kernel heeds the index.
 	defer socket.Close()
-	if err := unix.SetsockoptInt(socket.Socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
+	// Strict: by this alone the kernel heeds the index.
+	if err := unix.SetsockoptInt(socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
 		return nil, failure("addresses of", l.Name, err)
 	}
 	messages, err := retry(func() ([][]byte, error) {
 		req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
-		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
+		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 		msg := nl.NewIfAddrmsg(unix.AF_UNSPEC)
 		msg.Index = uint32(l.Index)
 		req.AddData(msg)

@@ -1,12 +1,14 @@
 package link
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,22 +32,26 @@ func (r Route) String() string {
 
 // AddRoute adds a route; the same one already there matches fs.ErrExist.
 func (h *Handle) AddRoute(l Link, r Route) error {
-	return failure("add route", r.String()+" dev "+l.Name, h.nl.RouteAdd(toNetlink(l, r)))
+	err := h.send(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, r.message(l, nl.NewRtMsg())...)
+	return failure("add route", r.String()+" dev "+l.Name, err)
 }
 
 // AppendRoute adds a route beside others to the same destination.
 func (h *Handle) AppendRoute(l Link, r Route) error {
-	return failure("add route", r.String()+" dev "+l.Name, h.nl.RouteAppend(toNetlink(l, r)))
+	err := h.send(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, r.message(l, nl.NewRtMsg())...)
+	return failure("add route", r.String()+" dev "+l.Name, err)
 }
 
 // SetRoute adds a route, in the place of one to the same destination if there is one.
 func (h *Handle) SetRoute(l Link, r Route) error {
-	return failure("set route", r.String()+" dev "+l.Name, h.nl.RouteReplace(toNetlink(l, r)))
+	err := h.send(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, r.message(l, nl.NewRtMsg())...)
+	return failure("set route", r.String()+" dev "+l.Name, err)
 }
 
 // DeleteRoute deletes a route; that it is missing matches fs.ErrNotExist.
 func (h *Handle) DeleteRoute(l Link, r Route) error {
-	return failure("delete route", r.String()+" dev "+l.Name, h.nl.RouteDel(toNetlink(l, r)))
+	err := h.send(unix.RTM_DELROUTE, 0, r.message(l, nl.NewRtDelMsg())...)
+	return failure("delete route", r.String()+" dev "+l.Name, err)
 }
 
 // Routes returns the routes over a link, of all tables but the kernel's own local one.
@@ -85,34 +91,66 @@ func hops(r netlink.Route) []netlink.Route {
 
 // LinkTo returns the link over which the namespace reaches addr.
 func (h *Handle) LinkTo(addr netip.Addr) (Link, error) {
-	routes, err := h.nl.RouteGet(addr.AsSlice())
+	msg := new(nl.RtMsg)
+	msg.Family, msg.Dst_len = familyOf(addr), uint8(addr.BitLen())
+	answer, err := h.ask(unix.RTM_GETROUTE, 0, msg, nl.NewRtAttr(unix.RTA_DST, addr.AsSlice()))
 	if err != nil {
 		return Link{}, failure("route to", addr.String(), err)
 	}
-	if len(routes) == 0 || routes[0].LinkIndex == 0 {
+	attrs, err := nl.ParseRouteAttrAsMap(answer[msg.Len():])
+	over, ok := attrs[unix.RTA_OIF]
+	if err != nil || !ok {
 		return Link{}, fmt.Errorf("route to %s: none over a link", addr)
 	}
-	return h.ByIndex(routes[0].LinkIndex)
+	return h.ByIndex(int(binary.NativeEndian.Uint32(over.Value)))
 }
 
-func toNetlink(l Link, r Route) *netlink.Route {
-	n := &netlink.Route{LinkIndex: l.Index, Dst: ipNet(r.Dst), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority}
-	if r.GW.IsValid() {
-		n.Gw = r.GW.AsSlice()
-	}
-	if r.Source.IsValid() {
-		n.Src = r.Source.AsSlice()
+// message describes the route over l, on top of what msg says of all routes.
+func (r Route) message(l Link, msg *nl.RtMsg) []nl.NetlinkRequestData {
+	msg.Family, msg.Dst_len, msg.Scope = familyOf(r.Dst.Addr()), uint8(r.Dst.Bits()), unix.RT_SCOPE_UNIVERSE
+	if r.Scope != nil {
+		msg.Scope = uint8(*r.Scope)
 	}
 	if r.OnLink {
-		n.Flags = int(netlink.FLAG_ONLINK)
+		msg.Flags = unix.RTNH_F_ONLINK
 	}
-	if r.Table != nil {
-		n.Table = *r.Table
+	number := func(kind, n int) *nl.RtAttr { return nl.NewRtAttr(kind, nl.Uint32Attr(uint32(n))) }
+	data := []nl.NetlinkRequestData{msg, nl.NewRtAttr(unix.RTA_DST, r.Dst.Addr().AsSlice()), number(unix.RTA_OIF, l.Index)}
+	if r.GW.IsValid() {
+		data = append(data, nl.NewRtAttr(unix.RTA_GATEWAY, r.GW.AsSlice()))
 	}
-	if r.Scope != nil {
-		n.Scope = netlink.Scope(*r.Scope)
+	if r.Source.IsValid() {
+		data = append(data, nl.NewRtAttr(unix.RTA_PREFSRC, r.Source.AsSlice()))
 	}
-	return n
+	if r.Table != nil && *r.Table > 0 {
+		msg.Table = unix.RT_TABLE_UNSPEC // the attribute's, which goes beyond 255
+		data = append(data, number(unix.RTA_TABLE, *r.Table))
+	}
+	if r.Priority > 0 {
+		data = append(data, number(unix.RTA_PRIORITY, r.Priority))
+	}
+	if r.MTU > 0 || r.AdvMSS > 0 {
+		data = append(data, r.metrics())
+	}
+	return data
+}
+
+func (r Route) metrics() *nl.RtAttr {
+	metrics := nl.NewRtAttr(unix.RTA_METRICS, nil)
+	if r.MTU > 0 {
+		metrics.AddRtAttr(unix.RTAX_MTU, nl.Uint32Attr(uint32(r.MTU)))
+	}
+	if r.AdvMSS > 0 {
+		metrics.AddRtAttr(unix.RTAX_ADVMSS, nl.Uint32Attr(uint32(r.AdvMSS)))
+	}
+	return metrics
+}
+
+func familyOf(a netip.Addr) uint8 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
 }
 
 func routeFrom(n netlink.Route) Route {
