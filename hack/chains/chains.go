@@ -26,11 +26,9 @@ type Chain struct {
 	Lent bool
 }
 
-// Uplink is the link that chains stand on which need one, and Beyond its other end.
-const (
-	Uplink = "uplink"
-	Beyond = "beyond"
-)
+// uplinks are the links that chains stand on: ipvlan shares none with macvlan. Their
+// other ends are called so with a "+".
+var uplinks = []string{"uplink", "uplink-ip"}
 
 // All returns the chains. Each has addresses of its own.
 func All() []Chain {
@@ -47,8 +45,8 @@ func All() []Chain {
 		{Name: "macvlan", Plugins: `{"type":"macvlan","master":"uplink","capabilities":{"ips":true},"ipam":{"type":"static"}}`},
 		{Name: "tap", Plugins: `{"type":"tap","ipam":SINGLE}`},
 		{Name: "lent", Lent: true, Plugins: `{"type":"host-device","device":"DEVICE","ipam":SINGLE}`},
-		{Name: "ipvlan", Kind: "ipvlan", Plugins: `{"type":"ipvlan","master":"uplink","ipam":SINGLE}`},
-		{Name: "vlan", Kind: "vlan", Plugins: `{"type":"vlan","master":"uplink","vlanId":7,"ipam":SINGLE}`},
+		{Name: "ipvlan", Kind: "ipvlan", Plugins: `{"type":"ipvlan","master":"uplink-ip","ipam":SINGLE}`},
+		{Name: "vlan", Kind: "vlan", Plugins: `{"type":"vlan","master":"uplink","vlanId":NUMBER,"ipam":SINGLE}`},
 		{Name: "dummy", Kind: "vrf", Plugins: `{"type":"dummy","ipam":SINGLE},{"type":"vrf","vrfname":"red"}`},
 	}
 	for i := range list {
@@ -66,7 +64,7 @@ func (c *Chain) finish(place int) {
 		Type string
 		IPAM struct{ Type string }
 	}
-	if err := json.Unmarshal([]byte("["+c.Plugins+"]"), &plugins); err != nil {
+	if err := json.Unmarshal([]byte("["+strings.ReplaceAll(c.Plugins, "NUMBER", "0")+"]"), &plugins); err != nil {
 		panic(fmt.Sprintf("chain %s: %v", c.Name, err)) // nothing in it comes from outside
 	}
 	for _, p := range plugins {
@@ -77,10 +75,16 @@ func (c *Chain) finish(place int) {
 	}
 }
 
-// Conflist returns the network's configuration, with further plugins at its end.
-// Where devices are lent, it is that of container n alone.
+// Own reports whether each container has a configuration of its own: by a device that
+// is lent to it, or by a VLAN, of which a link has only one of each number.
+func (c Chain) Own() bool {
+	return strings.Contains(c.Plugins, "DEVICE") || strings.Contains(c.Plugins, "NUMBER")
+}
+
+// Conflist returns the network's configuration, of container n if it is its own, with
+// further plugins at its end.
 func (c Chain) Conflist(version string, n int, further ...string) []byte {
-	plugins := strings.Join(append([]string{strings.ReplaceAll(c.Plugins, "DEVICE", device(n))}, further...), ",")
+	plugins := strings.Join(append([]string{strings.NewReplacer("DEVICE", device(n), "NUMBER", fmt.Sprint(1+n)).Replace(c.Plugins)}, further...), ",")
 	return fmt.Appendf(nil, `{"cniVersion":%q,"name":%q,"plugins":[%s]}`, version, c.Name, plugins)
 }
 
@@ -97,8 +101,14 @@ func Capabilities(n int) map[string]any {
 	}
 }
 
-// MakeUplink makes Uplink, up.
-func MakeUplink(links *link.Handle) error { return makePair(links, Uplink, Beyond) }
+// MakeUplinks makes the links that chains stand on, up.
+func MakeUplinks(links *link.Handle) error {
+	var errs []error
+	for _, name := range uplinks {
+		errs = append(errs, makePair(links, name, name+"+"))
+	}
+	return errors.Join(errs...)
+}
 
 // MakeDevice makes the device that container n of a chain that lends one gets. It is
 // an end of a veth, whose other end keeps it from being lost.

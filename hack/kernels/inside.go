@@ -134,7 +134,9 @@ func enterRoot(tree string) error {
 			return err
 		}
 	}
-	return nil
+	// What udev makes elsewhere.
+	return errors.Join(os.Symlink("/proc/self/fd", "/dev/fd"), os.Symlink("fd/0", "/dev/stdin"),
+		os.Symlink("fd/1", "/dev/stdout"), os.Symlink("fd/2", "/dev/stderr"))
 }
 
 func runShell(dir string) {

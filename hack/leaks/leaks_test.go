@@ -89,7 +89,7 @@ func setup(t *testing.T) *host {
 	if out, err := exec.Command(h.seam, "install", "--bin-dir", h.bin).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	self, err := os.Executable()
+	self, err := filepath.Abs(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func setup(t *testing.T) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.links.Close() })
-	if err := chains.MakeUplink(h.links); err != nil {
+	if err := chains.MakeUplinks(h.links); err != nil {
 		t.Fatal(err)
 	}
 	h.chooseChains()
@@ -388,7 +388,7 @@ func (h *host) live(random *rand.Rand, g guest) error {
 	switch way := random.IntN(3); {
 	case way == 0:
 		_, err = h.inside.Attach(ctx, g.network, g.Container)
-	case way == 1 || g.chain.Lent: // whose configuration is in no file
+	case way == 1 || g.chain.Own(): // whose configuration is in no file
 		_, err = h.executed.Attach(ctx, g.network, g.Container)
 	default:
 		args := []string{"add", g.chain.Name, g.NetNS, "--conf-dir", h.conf, "--plugin-dir", h.bin, "--id", g.ID}

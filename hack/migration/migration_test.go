@@ -52,7 +52,7 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { n.links.Close() })
-	if err := chains.MakeUplink(n.links); err != nil {
+	if err := chains.MakeUplinks(n.links); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -125,11 +125,8 @@ func (n *node) start(chain chains.Chain, number int) *container {
 			n.Fatal(err)
 		}
 	}
-	conf := chain.Conflist("1.0.0", number)
-	if err := os.WriteFile(filepath.Join(n.conf, chain.Name+".conflist"), conf, 0o600); err != nil {
-		n.Fatal(err)
-	}
-	if c.list, err = libcni.NetworkConfFromBytes(conf); err != nil {
+	c.configure()
+	if c.list, err = libcni.NetworkConfFromBytes(chain.Conflist("1.0.0", number)); err != nil {
 		n.Fatal(err)
 	}
 	c.runtime = &libcni.RuntimeConf{ContainerID: id, NetNS: c.path, IfName: "eth0", CapabilityArgs: chains.Capabilities(number)}
@@ -138,6 +135,14 @@ func (n *node) start(chain chains.Chain, number int) *container {
 		n.Fatalf("chain %s: ADD: %v", chain.Name, err)
 	}
 	return c
+}
+
+// configure writes the network's file, which may be the container's own.
+func (c *container) configure() {
+	c.Helper()
+	if err := os.WriteFile(filepath.Join(c.conf, c.chain.Name+".conflist"), c.chain.Conflist("1.0.0", c.n), 0o600); err != nil {
+		c.Fatal(err)
+	}
 }
 
 func (c *container) check(who string) {
@@ -264,6 +269,7 @@ func TestSeamTakesOver(t *testing.T) {
 		detached, freed := n.start(chain, 3), n.start(chain, 4)
 		n.useSeam()
 		detached.check("Seam")
+		detached.configure()
 		n.run("check", chain.Name, detached.path, "--id", detached.runtime.ContainerID)
 		detached.answers()
 		detached.stop("Seam")
@@ -277,8 +283,8 @@ func TestSeamTakesOver(t *testing.T) {
 }
 
 // foreign are plugins whose rules the reference's CHECK looks for in a form of its own,
-// and the one after which the reference's bridge plugin finds its own routes no more.
-var foreign = []string{"portmap", "firewall", "sbr"}
+// and those after which the reference's interface plugins find their routes no more.
+var foreign = []string{"portmap", "firewall", "sbr", "vrf"}
 
 // TestTheWayBack: containers that Seam attached are the reference plugins' to detach.
 // What they know nothing of, Seam's rules, seam gc frees.
