@@ -199,8 +199,15 @@ func (d *Daemon) add(ctx context.Context, q question) (*terms, error) {
 	defer done()
 	if old := d.stop(q.Tag()); old != nil {
 		old.Options = q.Options
-		if old.NetNS == q.NetNS && d.confirm(ctx, old) == nil {
-			return d.hold(old)
+		if old.NetNS == q.NetNS {
+			err := d.confirm(ctx, old)
+			if err == nil {
+				return d.hold(old)
+			}
+			if ctx.Err() != nil { // called off: nothing is known against the lease
+				d.keep(old)
+				return nil, err
+			}
 		}
 		if err := d.end(old); err != nil {
 			return nil, err

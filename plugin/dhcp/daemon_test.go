@@ -120,6 +120,36 @@ func TestCalledOff(t *testing.T) {
 	})
 }
 
+// TestRepeatCalledOff: a lease that is held outlives an ADD that is repeated for it and
+// called off, by its caller or by the daemon's end, before the server has confirmed it.
+func TestRepeatCalledOff(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		l := newLAN(t)
+		stop := daemon(t)
+		r := l.request(netnstest.NewPod(t, "web"), "c1", "")
+		l.add(r)
+		l.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := l.plugins["dhcp"].Add(ctx, alone(r))
+		wantError(t, err, cni.CodeTryAgain, "no answer: context deadline exceeded")
+		time.Sleep(100 * time.Millisecond) // the daemon finds out that nobody waits any more
+		record(t)
+
+		ended := make(chan error, 1)
+		go func() {
+			_, err := l.plugins["dhcp"].Add(context.Background(), alone(r))
+			ended <- err
+		}()
+		time.Sleep(200 * time.Millisecond) // the question is asked by then; earlier, there is less to see
+		stop()
+		if err := <-ended; err == nil {
+			t.Error("ADD succeeds though nobody confirmed the lease")
+		}
+		record(t)
+	})
+}
+
 // TestManyAtOnce attaches and detaches containers in parallel.
 func TestManyAtOnce(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
