@@ -41,9 +41,9 @@ func Serve(ctx context.Context, p cni.Plugin, c Call) (exitCode int) {
 	var err error
 	switch a.params.command {
 	case "":
-		_, err = fmt.Fprintf(c.Stderr, "%s\nCNI protocol versions supported: %s\n", c.About, strings.Join(SupportedVersions(), ", "))
+		_, err = fmt.Fprintf(c.Stderr, "%s\nCNI protocol versions supported: %s\n", c.About, strings.Join(versionsOf(p), ", "))
 	case "VERSION":
-		_, err = c.Stdout.Write(encodeVersions(versionInput(c.Stdin)))
+		_, err = c.Stdout.Write(encodeVersions(versionInput(c.Stdin), versionsOf(p)))
 	default:
 		err = a.run(ctx)
 	}
@@ -110,6 +110,9 @@ func (a *answer) run(ctx context.Context) error {
 	if err := checkVersion(a.params.command, version); err != nil {
 		return err
 	}
+	if _, err := among(version, versionsOf(a.plugin)); err != nil {
+		return err
+	}
 	r, err := a.request(name, o)
 	if err != nil {
 		return err
@@ -117,7 +120,7 @@ func (a *answer) run(ctx context.Context) error {
 	return a.dispatch(ctx, r)
 }
 
-// checkVersion returns an error unless the version has the command and is known. Where
+// checkVersion returns an error unless the version has the command. Where
 // a command came later, a version that cannot be compared has CodeDecoding.
 func checkVersion(command, version string) error {
 	least := ""
@@ -133,8 +136,7 @@ func checkVersion(command, version string) error {
 		return cni.Errorf(cni.CodeIncompatibleVersion, "%s is not allowed by CNI version %q", command, version).
 			WithDetails("it came with %s", least)
 	}
-	_, err := known(version)
-	return err
+	return nil
 }
 
 // request takes apart what the runtime put together. DEL must clean up whatever it

@@ -21,6 +21,18 @@ func SupportedVersions() []string {
 	return []string{oldest, "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", latest}
 }
 
+// A Newcomer is a plugin that serves no version before the one it names.
+type Newcomer interface{ Since() string }
+
+// versionsOf returns the versions that the plugin serves.
+func versionsOf(p cni.Plugin) []string {
+	all := SupportedVersions()
+	if n, ok := p.(Newcomer); ok {
+		return all[max(slices.Index(all, n.Since()), 0):]
+	}
+	return all
+}
+
 // AtLeast reports whether version is least or newer. Both are one to three numbers
 // with dots between, missing ones being 0; "" is 0.1.0. What is not of that form
 // is an error with CodeDecoding.
@@ -54,11 +66,13 @@ func parseVersion(s string) (v [3]uint64, err error) {
 
 // known returns the version, "" as 0.1.0, or an error with
 // CodeIncompatibleVersion if it is none of SupportedVersions.
-func known(version string) (string, error) {
+func known(version string) (string, error) { return among(version, SupportedVersions()) }
+
+func among(version string, supported []string) (string, error) {
 	if version == "" {
-		return oldest, nil
+		version = oldest
 	}
-	if supported := SupportedVersions(); !slices.Contains(supported, version) {
+	if !slices.Contains(supported, version) {
 		return "", cni.Errorf(cni.CodeIncompatibleVersion, "CNI version %q is not supported", version).
 			WithDetails("asked for %q, supported are %s", version, strings.Join(supported, ", "))
 	}
@@ -72,8 +86,8 @@ type versionForm struct {
 }
 
 // encodeVersions answers VERSION in the version that the input asks for.
-func encodeVersions(input []byte) []byte {
-	form := versionForm{latest, SupportedVersions()}
+func encodeVersions(input []byte, supported []string) []byte {
+	form := versionForm{latest, supported}
 	if o, err := ParseObject(input); err == nil {
 		if asked, err := o.String("cniVersion"); err == nil && asked != "" {
 			form.CNIVersion = asked

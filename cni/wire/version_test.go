@@ -66,7 +66,7 @@ func TestEncodeVersions(t *testing.T) {
 		`{"cniVersion":4}`:       "1.1.0",
 	} {
 		want = `{"cniVersion":"` + want + `",` + list
-		if diff := cmp.Diff(want, string(encodeVersions([]byte(in)))); diff != "" {
+		if diff := cmp.Diff(want, string(encodeVersions([]byte(in), SupportedVersions()))); diff != "" {
 			t.Errorf("asked with %q (-want +got)\n%s", in, diff)
 		}
 	}

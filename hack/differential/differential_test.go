@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -285,4 +286,31 @@ func sameForm(t *testing.T, o outcome) any {
 		delete(v, "dns")
 	}
 	return map[string]any{"result": v, "pod": strings.Split(o.Pod, "\n")}
+}
+
+// TestVersions: each plugin serves the versions that the reference plugin of its name does.
+func TestVersions(t *testing.T) {
+	f := setup(t)
+	plugins, err := os.ReadDir(f.reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range plugins {
+		if strings.HasPrefix(p.Name(), ".") {
+			continue
+		}
+		answer := func(dir string) string {
+			cmd := exec.Command(filepath.Join(dir, p.Name()))
+			cmd.Env = []string{"CNI_COMMAND=VERSION"}
+			cmd.Stdin = strings.NewReader(`{"cniVersion":"1.1.0"}`)
+			out, err := cmd.Output()
+			if err != nil {
+				t.Errorf("VERSION of %s/%s: %v", dir, p.Name(), err)
+			}
+			return strings.TrimSpace(string(out))
+		}
+		if diff := cmp.Diff(answer(f.reference), answer(f.ours)); diff != "" {
+			t.Errorf("VERSION of %s (-reference +seam):\n%s", p.Name(), diff)
+		}
+	}
 }
