@@ -197,7 +197,7 @@ var pods = regexp.MustCompile(`src=10\.(1[0-9][0-9]|99)\.[0-9]+\.[0-9]+`)
 func (h *host) state() string {
 	h.Helper()
 	var b strings.Builder
-	b.WriteString(plugintest.State(h))
+	b.WriteString(byTable(plugintest.State(h)))
 	for line := range strings.Lines(plugintest.Run(h, nil, "conntrack", "-L")) {
 		// What led to a pod. What a client sent to a port that nobody had published, and
 		// the kernel's own multicast, come and go by themselves.
@@ -222,6 +222,16 @@ func (h *host) state() string {
 		}
 	}
 	return b.String()
+}
+
+// byTable sorts the firewall's tables: one that was flushed and restored is listed last.
+func byTable(state string) string {
+	parts := strings.Split(state, "\ntable ")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	slices.Sort(parts[1:])
+	return strings.Join(parts, "\ntable ") + "\n"
 }
 
 // settled waits until what dies in the background, the links of dead namespaces, is
