@@ -2,7 +2,6 @@ package lint
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -151,14 +150,17 @@ func (c *checker) decode(p *node, path, typ string, config any) {
 		return
 	}
 	message, hint := err.Error(), ""
-	if e, ok := errors.AsType[*cni.Error](err); ok {
+	if e, ok := err.(*cni.Error); ok { // and not one of several that it joins
 		message, hint = e.Msg, e.Details
 	}
 	message = strings.TrimPrefix(message, fmt.Sprintf("%s: network %q: ", typ, c.name))
-	b := blame{message: message, src: c.src, at: p.start}
-	b.look(p, "")
-	if b.path != "" {
-		path = join(path, b.path)
+	for finding := range strings.SplitSeq(message, "\n") {
+		b := blame{message: finding, src: c.src, at: p.start}
+		b.look(p, "")
+		at := path
+		if b.path != "" {
+			at = join(path, b.path)
+		}
+		c.add(b.at, at, Error, finding, hint)
 	}
-	c.add(b.at, path, Error, message, hint)
 }
