@@ -98,7 +98,7 @@ func (h *Hook) Poststop(ctx context.Context, s *State) error {
 		return errors.Join(err, (&note{file: file}).remove())
 	}
 	if n == nil {
-		return nil
+		return (&note{file: file}).remove()
 	}
 	return h.undo(ctx, n, n.leftNetNS())
 }

@@ -334,6 +334,29 @@ func TestUnreadableNote(t *testing.T) {
 	})
 }
 
+// TestKilledWhileWriting: half a note is no note, and goes with the container.
+func TestKilledWhileWriting(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		h := setup(t)
+		s := h.state("web", netnstest.NewPod(t, "web").Path, map[string]string{"seam.network": "prod"})
+		for _, attached := range []bool{true, false} {
+			h.must(h.create(s))
+			notes, err := filepath.Glob(filepath.Join(h.hook.Notes, "*"))
+			if err != nil || len(notes) != 1 {
+				t.Fatalf("%q, %v", notes, err)
+			}
+			if !attached {
+				h.must(h.stop(s))
+			}
+			h.must(os.WriteFile(notes[0]+".new", []byte("{"), 0o600))
+			h.must(h.stop(s))
+			if left, err := os.ReadDir(h.hook.Notes); err != nil || len(left) > 0 {
+				t.Errorf("left %v, %v", left, err)
+			}
+		}
+	})
+}
+
 func TestReadState(t *testing.T) {
 	want := &oci.State{Version: "1.0", ID: "c1", Status: "created", Pid: 7, Bundle: "/b", Annotations: map[string]string{"a": "b"}}
 	text, err := json.Marshal(want)

@@ -75,11 +75,15 @@ func (n *note) write() error {
 
 const scratchSuffix = ".new"
 
+// remove removes the note, and what a hook left that was killed while it wrote it.
 func (n *note) remove() error {
-	if err := os.Remove(n.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("note: %w", err)
+	var errs []error
+	for _, file := range []string{n.file, n.file + scratchSuffix} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("note: %w", err))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // leftNetNS is the namespace's path when the container has stopped. That of a process
