@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
 )
 
 // An Alteration is the configuration of a chained plugin that changes an interface
@@ -25,7 +28,7 @@ type Alteration interface {
 	// Revert undoes what there is of Apply. It must make do with less: a configuration
 	// that has become invalid (the keys that could be decoded are), no prevResult
 	// (Call.Prev), a namespace that is gone (Call.Pod and Call.PodNS are nil), an
-	// interface that is gone (Call.Link is zero).
+	// interface that is gone or is another attachment's (Call.Link is zero).
 	Revert(ctx context.Context, c *Call) error
 
 	// Retain removes from the host what Apply made for attachments of the request's
@@ -42,6 +45,15 @@ func Altering(h *Host, newAlteration func() Alteration) cni.Plugin {
 type altering struct {
 	host          *Host
 	newAlteration func() Alteration
+}
+
+// Since is the oldest version of the specification that the plugin serves: any, unless
+// the Alteration names one.
+func (p *altering) Since() string {
+	if n, ok := p.newAlteration().(interface{ Since() string }); ok {
+		return n.Since()
+	}
+	return "0.1.0"
 }
 
 // State returns the plugin's folder for what must outlive a call and dies with the
@@ -107,13 +119,18 @@ func (p *altering) Del(ctx context.Context, r *cni.Request) error {
 	return errors.Join(decodeErr, alteration.Revert(ctx, c))
 }
 
-// decodeSome decodes what can be decoded: what there is is undone, whatever has
-// become of the configuration. The error says that it is no JSON.
+// decodeSome decodes what can be decoded, key by key: what there is is undone, whatever has
+// become of the configuration. The error says that it is no JSON object.
 func (p *altering) decodeSome(r *cni.Request) (Alteration, error) {
 	alteration := p.newAlteration()
-	err := json.Unmarshal(r.Config.JSON, alteration)
-	if err != nil && !json.Valid(r.Config.JSON) {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(r.Config.JSON, &keys); err != nil {
 		return alteration, cni.Errorf(cni.CodeDecoding, "%s: %w", r.Config.Type, err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if one, err := json.Marshal(map[string]json.RawMessage{key: keys[key]}); err == nil {
+			_ = json.Unmarshal(one, alteration) // what has become invalid stays as it is without the key
+		}
 	}
 	return alteration, nil
 }
@@ -121,14 +138,21 @@ func (p *altering) decodeSome(r *cni.Request) (Alteration, error) {
 // openWhatIsLeft opens both sides for undoing: without the pod's if that is gone.
 func (h *Host) openWhatIsLeft(r *cni.Request) (*Call, error) {
 	c, err := h.open(r)
-	if cni.CodeOf(err) == cni.CodeInvalidNetNS {
+	if gone(err) {
 		links, err := h.Links()
 		return &Call{Request: r, host: h, Links: links}, err
 	}
 	if err != nil {
 		return nil, err
 	}
-	if c.Link, err = c.Pod.ByName(r.IfName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	c.Link, err = c.Pod.ByName(r.IfName)
+	if err == nil {
+		var anothers bool
+		if anothers, err = c.anothers(); anothers {
+			c.Link = link.Link{}
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.close()
 		return nil, err
 	}
@@ -144,10 +168,15 @@ func (p *altering) GC(ctx context.Context, r *cni.Request) error {
 }
 
 func (p *altering) Status(ctx context.Context, r *cni.Request) error {
-	if err := r.Decode(p.newAlteration()); err != nil {
+	alteration := p.newAlteration()
+	if err := r.Decode(alteration); err != nil {
 		return err
 	}
-	if _, err := p.host.Links(); err != nil {
+	links, err := p.host.Links()
+	if dependent, ok := alteration.(Dependent); ok && err == nil {
+		err = dependent.Available(links)
+	}
+	if err != nil {
 		return cni.Errorf(cni.CodeNotAvailable, "%s: %w", r.Config.Type, err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns"
+	"golang.org/x/sys/unix"
 )
 
 // A Call is one call of an interface plugin as its Device sees it: the request and
@@ -35,7 +36,7 @@ type Call struct {
 	TakesOver bool
 }
 
-// open opens both sides. The error has CodeInvalidNetNS if the pod's is missing.
+// open opens both sides. An error with CodeInvalidNetNS is about the pod's.
 func (h *Host) open(r *cni.Request) (*Call, error) {
 	if r.NetNS == "" {
 		return nil, cni.Errorf(cni.CodeInvalidNetNS, "%s: %w", r.Config.Type, errNoNetNS)
@@ -56,6 +57,13 @@ func (h *Host) open(r *cni.Request) (*Call, error) {
 	return &Call{Request: r, host: h, Links: links, Pod: pod, PodNS: ns, Result: &cni.Result{}}, nil
 }
 
+// gone reports whether open's error says that there is no namespace, and so nothing inside to
+// undo. One that only cannot be opened, for want of files or rights, is there still.
+func gone(err error) bool {
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, errNoNetNS)
+	return missing && cni.CodeOf(err) == cni.CodeInvalidNetNS
+}
+
 func (c *Call) close() {
 	if c.Pod != nil {
 		c.Pod.Close()
@@ -71,6 +79,21 @@ func HostName(tag cni.Tag) string { return "veth" + tag.Hash(11) }
 func Alias(tag cni.Tag) string { return aliasPrefix + string(tag) }
 
 const aliasPrefix = "seam:"
+
+// Mark returns the alternative name that a Lender gives to what it lends to the attachment,
+// and that says so wherever the link is. It is derived from the tag, which may be longer
+// than a name can be.
+func Mark(tag cni.Tag) string { return markPrefix + tag.Hash(markDigits) }
+
+// IsMark reports whether a name is a Mark, of whichever attachment.
+func IsMark(name string) bool {
+	return strings.HasPrefix(name, markPrefix) && len(name) == len(markPrefix)+markDigits
+}
+
+const (
+	markPrefix = "seam-"
+	markDigits = 24
+)
 
 // AddVeth makes the attachment's veth, whose host end has HostName and whose peer is
 // the pod's interface, and sets Link. Both ends are down. The host's end bears no tag
@@ -105,8 +128,11 @@ func (c *Call) HostEnd() (link.Link, error) {
 		return link.Link{}, fmt.Errorf("pod %s: interface %s is a %s, not a veth", c.NetNS, c.IfName, c.Link.Kind)
 	}
 	host, err := c.Links.ByIndex(c.Link.Peer)
+	if err == nil && host.Peer != c.Link.Index { // a number of another namespace
+		err = fs.ErrNotExist
+	}
 	if err != nil {
-		return host, fmt.Errorf("host end of %s: %w", c.IfName, err)
+		return link.Link{}, fmt.Errorf("host end of %s: %w", c.IfName, err)
 	}
 	return host, nil
 }

@@ -51,6 +51,11 @@ func (c *Config) ValidateCommon() error {
 // runtimeConfig, args, CNI_ARGS or the plugin's own key, the first that is given;
 // nil if none is.
 func (c *Config) MAC(r *cni.Request, own string) (net.HardwareAddr, error) {
+	// Every plugin of a chain sees all of CNI_ARGS, so the keys of IPAM are known here too. A
+	// plugin that reads none of them does not judge them either: dhcp may be told any.
+	if err := r.Args.Only("MAC", "IP", "GATEWAY"); err != nil {
+		return nil, err
+	}
 	for _, s := range []string{c.RuntimeConfig.MAC, c.Args.CNI.MAC, r.Args.Get("MAC"), own} {
 		if s == "" {
 			continue

@@ -50,7 +50,7 @@ type Lender interface {
 	Retain(ctx context.Context, h *Host, network string, valid []cni.Tag) error
 }
 
-// A Dependent is a Device that needs more of the host than a firewall and IPAM: a kind of
+// A Dependent is a Device or an Alteration that needs more of the host than a firewall and IPAM: a kind of
 // link, an interface to stand on.
 type Dependent interface {
 	// Available says, as the answer to STATUS, what the host lacks.
@@ -69,10 +69,6 @@ type interfacePlugin struct {
 func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result, error) {
 	dev := p.newDevice()
 	if err := r.Decode(dev); err != nil {
-		return nil, err
-	}
-	// Every plugin of a chain sees all of CNI_ARGS, so the keys of IPAM are known here too.
-	if err := r.Args.Only("MAC", "IP", "GATEWAY"); err != nil {
 		return nil, err
 	}
 	c, err := p.host.open(r)
@@ -236,7 +232,7 @@ func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
 	if lender, ok := p.newDevice().(Lender); ok {
 		err = errors.Join(err, lender.Retain(ctx, p.host, r.Network, tags))
 	}
-	return errors.Join(err, tableErr, p.host.RetainLinks(r.Network, tags), p.host.retainForwards())
+	return errors.Join(err, tableErr, p.host.RetainLinks(r.Network, tags), p.host.RetainForwards())
 }
 
 func (p *interfacePlugin) Status(ctx context.Context, r *cni.Request) error {

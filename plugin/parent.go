@@ -1,8 +1,11 @@
 package plugin
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
@@ -19,6 +22,9 @@ type Parent struct {
 func (p Parent) ValidateParent() error {
 	if p.Master == "" {
 		return nil
+	}
+	if n := len(p.Master); n > 15 && n < 128 {
+		return nil // an alternative name (ip-link(8), altname)
 	}
 	if err := cni.CheckIfName(p.Master); err != nil {
 		return cni.Errorf(cni.CodeInvalidConfig, "master: %s", err)
@@ -115,6 +121,17 @@ func Supported(h *link.Handle, kind string) error {
 	return err
 }
 
+// tunedMTU reports whether tuning, Seam's or the reference's, gave the interface another MTU
+// later in the chain. Neither says so in the result; both keep the one before in this folder,
+// unless they are told another.
+func (c *Call) tunedMTU() bool {
+	var before struct {
+		MTU int `json:"mtu"`
+	}
+	data, err := os.ReadFile(filepath.Join("/run/cni/tuning", c.ContainerID+"_"+c.IfName+".json"))
+	return err == nil && json.Unmarshal(data, &before) == nil && before.MTU != 0
+}
+
 // CheckInterface reports whether the pod's interface is of that kind, up, and has the MTU
 // that was asked for (0: any), or the one that a later plugin reports.
 func (c *Call) CheckInterface(kind string, mtu int) error {
@@ -125,13 +142,19 @@ func (c *Call) CheckInterface(kind string, mtu int) error {
 	if !c.Link.Up {
 		errs = append(errs, fmt.Errorf("pod %s: interface %s is down", c.NetNS, c.IfName))
 	}
+	return errors.Join(append(errs, c.CheckMTU(mtu))...)
+}
+
+// CheckMTU reports whether the pod's interface has the MTU that was asked for (0: any), or the
+// one that a later plugin gave it.
+func (c *Call) CheckMTU(mtu int) error {
 	for _, i := range c.Result.Interfaces {
 		if i.Name == c.IfName && i.Sandbox != "" && i.MTU != 0 {
 			mtu = i.MTU
 		}
 	}
-	if mtu != 0 && c.Link.MTU != mtu {
-		errs = append(errs, fmt.Errorf("pod %s: interface %s has MTU %d, not %d", c.NetNS, c.IfName, c.Link.MTU, mtu))
+	if mtu == 0 || c.Link.MTU == mtu || c.tunedMTU() {
+		return nil
 	}
-	return errors.Join(errs...)
+	return fmt.Errorf("pod %s: interface %s has MTU %d, not %d", c.NetNS, c.IfName, c.Link.MTU, mtu)
 }

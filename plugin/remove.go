@@ -30,27 +30,27 @@ func (h *Host) deletePodLink(r *cni.Request) error {
 		return nil
 	}
 	c, err := h.open(r)
-	if cni.CodeOf(err) == cni.CodeInvalidNetNS {
-		return nil // the namespace is gone, and with it what was inside
+	if gone(err) {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	pod, err := c.Pod.ByName(r.IfName)
+	c.Link, err = c.Pod.ByName(r.IfName)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := c.Pod.Delete(link.Aside(r.IfName)); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
 	}
-	if err == nil && c.anothers(pod) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
-	return c.Pod.Delete(pod.Name)
+	if anothers, err := c.anothers(); anothers || err != nil {
+		return err
+	}
+	return c.Pod.Delete(c.Link.Name)
 }
 
 // disinherit removes the rules that a reference plugin made for the attachment.
@@ -79,22 +79,28 @@ func inherited(table *nft.Table, o nft.Owner, legacies ...nft.Legacy) bool {
 	return true
 }
 
-// anothers reports whether the pod's interface is of another attachment of Seam's:
-// a DEL after an ADD that was refused for its sake must leave it alone.
-func (c *Call) anothers(pod link.Link) bool {
-	tagged := pod
-	if pod.Peer != 0 {
-		host, err := c.Links.ByIndex(pod.Peer)
-		if err != nil {
-			return false
-		}
-		tagged = host
+// anothers reports whether Link is of another attachment of Seam's, made for it or lent to
+// it: a DEL after an ADD that was refused for its sake must leave it alone.
+func (c *Call) anothers() (bool, error) {
+	names, err := c.Pod.AltNames(c.Link)
+	if err != nil {
+		return false, err
 	}
-	return strings.HasPrefix(tagged.Alias, aliasPrefix) && tagged.Alias != Alias(c.Tag())
+	if i := slices.IndexFunc(names, IsMark); i >= 0 {
+		return names[i] != Mark(c.Tag()), nil
+	}
+	tagged := c.Link
+	if c.Link.Kind == "veth" {
+		if tagged, err = c.HostEnd(); err != nil {
+			return false, nil
+		}
+	}
+	return strings.HasPrefix(tagged.Alias, aliasPrefix) && tagged.Alias != Alias(c.Tag()), nil
 }
 
-// retainForwards takes back what Call.Forward admitted for links that are gone.
-func (h *Host) retainForwards() error {
+// RetainForwards takes back what was admitted for links that are gone. A prefix of names,
+// which ends in "+", stays: links that it is for may be yet to come.
+func (h *Host) RetainForwards() error {
 	links, err := h.Links()
 	if err != nil {
 		return err
@@ -106,6 +112,9 @@ func (h *Host) retainForwards() error {
 	admitted, err := table.Admitted()
 	errs := []error{err}
 	for _, ifname := range admitted {
+		if strings.HasSuffix(ifname, "+") {
+			continue
+		}
 		if _, err := links.ByName(ifname); errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, table.RevokeForward(ifname))
 		}

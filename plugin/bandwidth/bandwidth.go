@@ -66,6 +66,15 @@ func (c *Config) Apply(_ context.Context, call *plugin.Call) error {
 	return err
 }
 
+// Available says, as the answer to STATUS, that the kernel lacks what the configuration's own
+// limits need. Those of a pod, which the runtime gives, are not known then.
+func (c *Config) Available(h *link.Handle) error {
+	if c.limits().EgressRate == 0 {
+		return nil
+	}
+	return plugin.Supported(h, "ifb")
+}
+
 // hostEnd returns the host's end of the pod's veth, which the chain must have made.
 func hostEnd(call *plugin.Call) (link.Link, error) {
 	host, err := call.HostEnd()
@@ -239,3 +248,6 @@ func unlessGone(err error) error {
 func (c *Config) Retain(_ context.Context, h *plugin.Host, r *cni.Request, valid []cni.Tag) error {
 	return h.RetainLinks(r.Network, valid)
 }
+
+// Since is the oldest version that the plugin serves, as the reference has it.
+func (c *Config) Since() string { return "0.3.0" }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns/netnstest"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/bandwidth"
@@ -321,5 +322,13 @@ func TestStatus(t *testing.T) {
 		w := &world{}
 		must(t, p.Status(ctx, w.request(t, limits)))
 		wantError(t, "invalid", p.Status(ctx, w.request(t, `"ingressBurst":8`)), "there is no ingressRate")
+
+		host := plugintest.Links(t, nil)
+		probe := host.AddIFB(link.Base{Name: "probe"})
+		shaped := &bandwidth.Config{Limits: &bandwidth.Limits{EgressRate: 8000}}
+		if err := shaped.Available(host); (err == nil) != (probe == nil) {
+			t.Errorf("available: %v, and one is made: %v", err, probe)
+		}
+		must(t, new(bandwidth.Config).Available(host))
 	})
 }

@@ -20,7 +20,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/plugin"
@@ -32,6 +31,9 @@ func New(h *plugin.Host) cni.Plugin { return newPlugin(h) }
 func newPlugin(h *plugin.Host) *firewall {
 	return &firewall{host: h, books: books{filepath.Join(h.Dirs.State, "firewall")}}
 }
+
+// Since is the oldest version that the plugin serves, as the reference has it.
+func (p *firewall) Since() string { return "0.4.0" }
 
 type firewall struct {
 	host  *plugin.Host
@@ -276,19 +278,8 @@ func (p *firewall) sweep(network string, tags []cni.Tag) error {
 	if err != nil {
 		return err
 	}
-	links, err := p.host.Links()
-	if err != nil {
-		return err
-	}
 	_, err = table.Retain(pluginType, network, tags, nil)
-	admitted, err2 := table.Admitted()
-	errs := []error{err, err2}
-	for _, name := range admitted {
-		if _, err := links.ByName(name); errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(name, "+") {
-			errs = append(errs, table.RevokeForward(name))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(err, p.host.RetainForwards())
 }
 
 func (p *firewall) Status(ctx context.Context, r *cni.Request) error {

@@ -75,6 +75,7 @@ func TestSelectors(t *testing.T) {
 			{`"pciBusID":"0000:00:06.0"`, "ens6"},
 			{`"pciBusID":"0000:00:05.0","runtimeConfig":{"deviceID":"0000:00:06.0"}`, "ens6"},
 			{`"pciBusID":"0000:00:05.0","RuntimeConfig":{"DeviceID":"mlx5_core.sf.4"}`, "ens7"},
+			{`"pciBusID":"0000:00:07.0","runtimeConfig":{"deviceID":"mlx5_core.sf.4"}`, "ens7"}, // not what DPDK has
 			{`"runtimeConfig":{"deviceID":"0000:00:05.0"}`, "ens5"},
 			{`"device":"ens5","mtu":9000,"ipMasq":true`, "ens5"}, // another plugin's keys
 		} {

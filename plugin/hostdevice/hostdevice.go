@@ -77,8 +77,8 @@ func (p *Config) Validate() error {
 // has no link for it.
 func (p *Config) UserSpace() bool {
 	id := p.PCIBusID
-	if given := p.RuntimeConfig.DeviceID; given != "" && p.sys.has(p.sys.pci(given)) {
-		id = given
+	if given := p.RuntimeConfig.DeviceID; given != "" {
+		id = given // on the auxiliary bus it is no PCI device, and so no such program's
 	}
 	return id != "" && p.sys.userSpaceDriver(p.sys.pci(id))
 }
@@ -121,7 +121,7 @@ func (p *Config) Check(_ context.Context, c *plugin.Call) ([]nft.Element, error)
 	if c.Link.Alias == "" {
 		errs = append(errs, fmt.Errorf("pod %s: interface %s has no alias: a device that is lent has its host's name there", c.NetNS, c.IfName))
 	}
-	l, err := bookOf(c.Host()).read(markOf(c.Tag()))
+	l, err := bookOf(c.Host()).read(plugin.Mark(c.Tag()))
 	if err != nil || l == nil { // nil: lent by the reference plugin
 		return nil, errors.Join(append(errs, err)...)
 	}

@@ -325,6 +325,9 @@ func TestCheck(t *testing.T) {
 		f := setup(t)
 		r, result := f.add(`"device":"ens5"` + ipam)
 		r.Prev = result
+		if err := f.plugin.Status(context.Background(), f.request(`"device":"ens5"`+ipam)); err != nil {
+			t.Errorf("STATUS while the device is lent: %v", err)
+		}
 		for _, broken := range [][3]string{
 			{"link set eth0 down", "is down", "link set eth0 up"},
 			{"link set eth0 alias ", "has no alias", "link set eth0 alias ens5"},

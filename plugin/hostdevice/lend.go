@@ -62,11 +62,11 @@ func (p *Config) find(c *plugin.Call, b *book) (link.Link, error) {
 		return dev, s.explain(err, b, p.sys)
 	}
 	names, err := c.Links.AltNames(dev)
-	if err != nil || !slices.ContainsFunc(names, isMark) {
+	if err != nil || !slices.ContainsFunc(names, plugin.IsMark) {
 		return dev, err
 	}
 	for _, mark := range names {
-		if !isMark(mark) {
+		if !plugin.IsMark(mark) {
 			continue
 		}
 		if err := b.settle(c.Links, dev, mark); err != nil {

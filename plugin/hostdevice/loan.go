@@ -44,20 +44,7 @@ func (n *loan) change(l link.Link) link.Change {
 	return c
 }
 
-// markOf returns the alternative name of what is lent to an attachment. It is derived
-// from the tag, which may be longer than a name can be.
-func markOf(tag cni.Tag) string { return markPrefix + tag.Hash(markDigits) }
-
-func (n *loan) mark() string { return markOf(n.Tag) }
-
-const (
-	markPrefix = "seam-"
-	markDigits = 24
-)
-
-func isMark(name string) bool {
-	return strings.HasPrefix(name, markPrefix) && len(name) == len(markPrefix)+markDigits
-}
+func (n *loan) mark() string { return plugin.Mark(n.Tag) }
 
 // A book is the folder that holds the loans, each in a file that has the name of its mark.
 type book struct{ dir string }
@@ -126,7 +113,7 @@ func (b *book) remove(mark string) error {
 
 // list returns all loans, and errors for those that cannot be read.
 func (b *book) list() ([]*loan, error) {
-	files, err := filepath.Glob(b.path(markPrefix + "*"))
+	files, err := filepath.Glob(filepath.Join(b.dir, "*.json"))
 	errs := []error{err}
 	var all []*loan
 	for _, f := range files {

@@ -31,7 +31,7 @@ func (p *Config) Return(ctx context.Context, h *plugin.Host, r *cni.Request) err
 		return err
 	}
 	defer unlock()
-	w := homecoming{book: b, host: links, mark: markOf(r.Tag()), patience: arrival}
+	w := homecoming{book: b, host: links, mark: plugin.Mark(r.Tag()), patience: arrival}
 	w.loan, _ = b.read(w.mark) // of one that cannot be read, the device itself tells its name
 	return w.run(ctx, r.NetNS, r.IfName)
 }
@@ -157,7 +157,7 @@ func (w *homecoming) from(pod *link.Handle, ifname string) (found bool, err erro
 		return false, ignoreMissing(err)
 	}
 	names, err := pod.AltNames(l)
-	if err != nil || slices.ContainsFunc(names, isMark) { // lent to another attachment
+	if err != nil || slices.ContainsFunc(names, plugin.IsMark) { // lent to another attachment
 		return false, ignoreMissing(err)
 	}
 	return true, w.move(pod, l, link.Move{Name: l.Alias})

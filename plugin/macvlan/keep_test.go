@@ -1,6 +1,7 @@
 package macvlan_test
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"regexp"
@@ -162,6 +163,7 @@ func TestStatus(t *testing.T) {
 		}
 		wantError(f.T, "STATUS", f.Status(f.Context(), f.request(strings.Replace(conf, "eth1", "eth9", 1))), cni.CodeNotAvailable, "master eth9: is not in the host")
 		wantError(f.T, "STATUS", f.Status(f.Context(), f.request(strings.Replace(conf, `,"master":"eth1"`, "", 1))), cni.CodeNotAvailable, "no default route")
+		wantError(f.T, "STATUS", f.Status(f.Context(), f.request(strings.Replace(conf, `"master"`, `"mac":"zz","mode":"x","master"`, 1))), cni.CodeInvalidConfig, `MAC address "zz"`, `mode "x"`)
 		if err := f.Status(f.Context(), f.request(strings.Replace(conf, `"master":"eth1"`, `"linkInContainer":true`, 1))); err != nil {
 			f.Errorf("STATUS where the master is in the pod: %v", err)
 		}
@@ -239,4 +241,23 @@ func (f *fixture) outcome(p cni.Plugin, r *cni.Request) outcome {
 	state := plugintest.Run(f, f.pod, "ip", "-d", "addr", "show", "dev", "eth0") + plugintest.Run(f, f.pod, "ip", "route") +
 		plugintest.Run(f, f.pod, "ip", "-6", "route", "show", "proto", "boot")
 	return outcome{shown, own.ReplaceAllString(state, "")}
+}
+
+// TestCheckTuned: a later plugin may have changed the MTU without saying so, as both the
+// reference's tuning and Seam's do.
+func TestCheckTuned(t *testing.T) {
+	on(t, func(f *fixture) {
+		r := f.request(strings.Replace(conf, `"master"`, `"mtu":1400,"master"`, 1))
+		l := f.add(r)
+		if err := f.inside.Set(l, link.Change{MTU: 1300}); err != nil {
+			f.Fatal(err)
+		}
+		wantError(f.T, "CHECK", f.Check(f.Context(), r), cni.CodeInternal, "has MTU 1300, not 1400")
+		if err := errors.Join(os.MkdirAll("/run/cni/tuning", 0o700), os.WriteFile("/run/cni/tuning/c1_eth0.json", []byte(`{"mtu":1400}`), 0o600)); err != nil {
+			f.Fatal(err)
+		}
+		if err := f.Check(f.Context(), r); err != nil {
+			f.Errorf("CHECK: %v", err)
+		}
+	})
 }

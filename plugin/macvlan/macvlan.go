@@ -41,7 +41,8 @@ func (m *Config) Validate() error {
 	if !m.Mode.Valid() {
 		modeErr = fmt.Errorf("mode %q: must be bridge, private, vepa or passthru", m.Mode)
 	}
-	return errors.Join(m.ValidateCommon(), m.ValidateParent(), modeErr)
+	_, macErr := m.MAC(&cni.Request{}, m.OwnMAC)
+	return errors.Join(m.ValidateCommon(), m.ValidateParent(), modeErr, macErr)
 }
 
 // Available says whether there are macvlans, and the master.

@@ -214,6 +214,7 @@ func TestMAC(t *testing.T) {
 			{"CNI_ARGS before the key", `"mac":"02:00:00:00:00:01"`, "02:00:00:00:00:02", "02:00:00:00:00:02"},
 			{"args before CNI_ARGS", `"mac":"02:00:00:00:00:01","args":{"cni":{"mac":"02:00:00:00:00:03"}}`, "02:00:00:00:00:02", "02:00:00:00:00:03"},
 			{"runtimeConfig before all", `"mac":"02:00:00:00:00:01","runtimeConfig":{"mac":"02:00:00:00:00:04"}`, "02:00:00:00:00:02", "02:00:00:00:00:04"},
+			{"with capitals", `"runtimeConfig":{"Mac":"02:00:00:00:00:05"}`, "", "02:00:00:00:00:05"},
 		} {
 			r := f.request(strings.Replace(conf, `"master"`, test.keys+`,"master"`, 1))
 			if test.args != "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/plugin"
+	"golang.org/x/sys/unix"
 )
 
 // Check looks for each address's rule and, unless a table is given, for the routes that
@@ -30,7 +31,7 @@ func (c *Config) Check(_ context.Context, call *plugin.Call) error {
 		case i < 0:
 			errs = append(errs, fmt.Errorf("pod %s: rule from %s is gone", call.NetNS, ip.Address.Addr()))
 		case c.Table == nil:
-			errs = append(errs, c.checkTable(call, ip, routes, rules[i].Table))
+			errs = append(errs, c.checkTable(call, ip, routes, rules[i].Table), c.checkHint(call, ip, routes))
 		case rules[i].Table != *c.Table:
 			errs = append(errs, fmt.Errorf("pod %s: rule %s: not to table %d", call.NetNS, rules[i], *c.Table))
 		}
@@ -68,4 +69,16 @@ func (c *Config) checkTable(call *plugin.Call, ip cni.IP, routes []link.Route, t
 		want(everything(gateway), c.gateway(ip.Address.Addr(), netip.Addr{}))
 	}
 	return errors.Join(errs...)
+}
+
+// checkHint looks for the route that addSourceHints keeps in the main table. Which of the
+// subnet's addresses it names does not matter: others may have chosen one before.
+func (c *Config) checkHint(call *plugin.Call, ip cni.IP, routes []link.Route) error {
+	kept := func(r link.Route) bool {
+		return *r.Table == unix.RT_TABLE_MAIN && r.Dst == ip.Address.Masked() && r.Source.IsValid()
+	}
+	if !c.AddSourceHints || ip.Address.IsSingleIP() || slices.ContainsFunc(routes, kept) {
+		return nil
+	}
+	return fmt.Errorf("pod %s: route %s over %s with a source is gone from the main table", call.NetNS, ip.Address.Masked(), call.IfName)
 }

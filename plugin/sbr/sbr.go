@@ -35,15 +35,15 @@ const firstTable = 100
 
 // Apply makes the rules and, unless a table is given, moves the routes.
 func (c *Config) Apply(ctx context.Context, call *plugin.Call) error {
-	if len(call.Result.IPs) == 0 {
-		return cni.Errorf(cni.CodeInvalidConfig, "%s: prevResult has no addresses to route by", call.Config.Type)
+	ips := call.Result.PodIPs(call.IfName)
+	if len(ips) == 0 { // to move the routes nevertheless would leave the interface without any
+		return cni.Errorf(cni.CodeInvalidConfig, "%s: prevResult has no addresses of %s to route by", call.Config.Type, call.IfName)
 	}
 	unlock, err := lock(ctx, call.PodNS)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	ips := call.Result.PodIPs(call.IfName)
 	if c.Table != nil {
 		for _, ip := range ips {
 			if err := addRule(call, ip, *c.Table); err != nil {

@@ -301,6 +301,8 @@ func TestCheck(t *testing.T) {
 			{"", "route del 172.16.0.0/12 table 100", "route 172.16.0.0/12 via 10.1.0.254 over eth1 is gone from table 100"},
 			{"", "-6 route del default table 101", "route ::/0 over eth1 is gone from table 101"},
 			{`,"gateways":["10.1.0.9"]`, "route replace default via 10.1.0.8 dev eth1 table 100", "route 0.0.0.0/0 via 10.1.0.9 over eth1 is gone"},
+			{`,"addSourceHints":true`, "route del 10.1.0.0/24 table main", "route 10.1.0.0/24 over eth1 with a source is gone from the main table"},
+			{`,"addSourceHints":true`, "-6 route replace fd00:1::/64 dev eth1 metric 256 table main", "route fd00:1::/64 over eth1 with a source"},
 			{`,"table":300`, "rule del from 10.1.0.5", "rule from 10.1.0.5 is gone"},
 			{`,"table":300`, "rule add from 10.1.0.5 lookup 301", "not to table 300"},
 		} {
@@ -365,7 +367,7 @@ func TestInvalid(t *testing.T) {
 		h := plugintest.Host(t)
 		pod := netnstest.NewPod(t, "pod1")
 		made := attach(t, bridge.New(h), "bridge", pod, 1)
-		before := plugintest.Run(t, pod, "ip", "route", "show", "table", "all")
+		before := routesOf(t, pod, "main", "100", "101")
 		for keys, want := range map[string]string{
 			`,"table":0`:                          "table 0: must be 1 to",
 			`,"table":-1`:                         "table -1",
@@ -384,10 +386,16 @@ func TestInvalid(t *testing.T) {
 		r.Prev = &cni.Result{Interfaces: made.Prev.Interfaces}
 		_, err := sbr.New(h).Add(ctx, r)
 		wantError(t, "no addresses", err, "has no addresses")
+		r.Prev = made.Prev.Clone() // others' addresses, those of the host's end say, are not the interface's
+		for i := range r.Prev.IPs {
+			r.Prev.IPs[i].Interface = new(int)
+		}
+		_, err = sbr.New(h).Add(ctx, r)
+		wantError(t, "others' addresses", err, "has no addresses of eth1")
 		r.Prev = nil
 		_, err = sbr.New(h).Add(ctx, r)
 		wantError(t, "no prevResult", err, "needs prevResult")
-		if diff := cmp.Diff(before, plugintest.Run(t, pod, "ip", "route", "show", "table", "all")); diff != "" || rules(t, pod) != "" {
+		if diff := cmp.Diff(before, routesOf(t, pod, "main", "100", "101")); diff != "" || rules(t, pod) != "" {
 			t.Errorf("touched (-want +got):\n%s%s", diff, rules(t, pod))
 		}
 	})

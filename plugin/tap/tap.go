@@ -38,7 +38,8 @@ func New(h *plugin.Host) cni.Plugin {
 // Validate reports what is wrong with the configuration.
 func (p *Config) Validate() error {
 	p.IPMasq = false // of another plugin's: the host does not see the pod's packets
-	errs := []error{p.ValidateCommon()}
+	_, macErr := p.Config.MAC(&cni.Request{}, p.MAC)
+	errs := []error{p.ValidateCommon(), macErr}
 	for key, id := range map[string]*uint32{"owner": p.Owner, "group": p.Group} {
 		if id != nil && *id == 1<<32-1 {
 			errs = append(errs, fmt.Errorf("%s %d: no user or group has this number", key, *id))
@@ -46,7 +47,7 @@ func (p *Config) Validate() error {
 	}
 	if p.Bridge != "" {
 		if err := cni.CheckIfName(p.Bridge); err != nil {
-			errs = append(errs, fmt.Errorf("bridge: %w", err))
+			errs = append(errs, cni.Errorf(cni.CodeInvalidConfig, "bridge: %s", err))
 		}
 	}
 	return errors.Join(errs...)
@@ -115,7 +116,7 @@ func (p *Config) Check(_ context.Context, c *plugin.Call) ([]nft.Element, error)
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: %w", c.NetNS, err)
 	}
-	var errs []error
+	errs := []error{c.CheckMTU(p.MTU)}
 	wrong := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("pod %s: tap %s "+format, append([]any{c.NetNS, c.IfName}, args...)...))
 	}

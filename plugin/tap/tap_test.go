@@ -203,7 +203,7 @@ func TestCheck(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
 		f.inside("link", "add", "br0", "type", "bridge")
-		r := f.request(`"owner":1000,"mac":"02:00:00:00:00:05","bridge":"br0",` + ipam)
+		r := f.request(`"owner":1000,"mtu":1400,"mac":"02:00:00:00:00:05","bridge":"br0",` + ipam)
 		result, err := f.plugin.Add(context.Background(), r)
 		if err != nil {
 			t.Fatal(err)
@@ -211,6 +211,7 @@ func TestCheck(t *testing.T) {
 		r.Prev = result
 		for _, broken := range []struct{ do, want, undo string }{
 			{"link set eth0 down", "is down", "link set eth0 up"},
+			{"link set eth0 mtu 1300", "has MTU 1300, not 1400", "link set eth0 mtu 1400"},
 			{"link set eth0 nomaster", "is not a port of bridge br0", "link set eth0 master br0"},
 			{"addr del 10.1.0.5/24 dev eth0", "10.1.0.5/24 of eth0 is gone", "addr add 10.1.0.5/24 dev eth0"},
 			{"link set eth0 address 02:00:00:00:00:06", "has MAC address 02:00:00:00:00:06, not", "link set eth0 address 02:00:00:00:00:05"},
@@ -284,6 +285,12 @@ func TestStatus(t *testing.T) {
 		f := setup(t)
 		if err := f.plugin.Status(context.Background(), f.request(ipam)); err != nil {
 			t.Error(err)
+		}
+		err := f.plugin.Status(context.Background(), f.request(`"mac":"zz","bridge":"a b","mtu":-1`))
+		for _, want := range []string{`MAC address "zz"`, "bridge: interface name", "mtu -1"} {
+			if cni.CodeOf(err) != cni.CodeInvalidConfig || !strings.Contains(err.Error(), want) {
+				t.Errorf("nonsense: %v, want %q", err, want)
+			}
 		}
 		if err := unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""); err != nil {
 			t.Fatal(err)

@@ -53,6 +53,9 @@ func (c *Config) Apply(_ context.Context, call *plugin.Call) error {
 	return nil
 }
 
+// Available says, as the answer to STATUS, that the administrator does not allow a sysctl.
+func (c *Config) Available(*link.Handle) error { return allowed(c.sysctls()) }
+
 // prepare writes down what there is, and then the sysctls.
 func (c *Config) prepare(call *plugin.Call, b backup, sysctls Sysctls) error {
 	if len(sysctls) == 0 {

@@ -400,6 +400,10 @@ func TestAllowlist(t *testing.T) {
 			}
 			must(t, w.p.Del(ctx, w.request(t, keys)))
 		}
+		denied := tuning.Config{Sysctl: tuning.Sysctls{{Key: "net.ipv4.ip_forward", Value: "1"}}}
+		wantError(t, "available", denied.Available(nil), "net.ipv4.ip_forward: /etc/cni/tuning/allowlist.conf does not allow it")
+		denied.Sysctl[0].Key = "net.core.somaxconn"
+		must(t, denied.Available(nil))
 		list("(\n")
 		_, err := w.p.Add(ctx, w.request(t, sysctls))
 		wantError(t, "broken list", err, "allowlist.conf: error parsing regexp")

@@ -37,10 +37,13 @@ func (p *Config) Validate() error {
 		return errors.New("vrfname: is missing")
 	}
 	if err := cni.CheckIfName(p.VRFName); err != nil {
-		return fmt.Errorf("vrfname: %w", err)
+		return cni.Errorf(cni.CodeInvalidConfig, "vrfname: %s", err)
 	}
 	return nil
 }
+
+// Available says, as the answer to STATUS, that the kernel has no VRFs.
+func (p *Config) Available(h *link.Handle) error { return plugin.Supported(h, "vrf") }
 
 // detectionTime bounds the wait for the IPv6 addresses, whose uniqueness the kernel may
 // ask for again.
@@ -199,3 +202,6 @@ func (p *Config) Revert(_ context.Context, c *plugin.Call) error {
 
 // Retain has nothing to do: all is in the pods, and ends with them.
 func (p *Config) Retain(context.Context, *plugin.Host, *cni.Request, []cni.Tag) error { return nil }
+
+// Since is the oldest version that the plugin serves, as the reference has it.
+func (c *Config) Since() string { return "0.3.1" }

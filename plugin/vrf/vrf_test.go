@@ -249,12 +249,25 @@ func TestValidate(t *testing.T) {
 		`"vrfname":"blue","table":"red"`: "whole number",
 	} {
 		r := plugintest.Request(t, conf(keys), nil, "c1", cni.Registry{})
-		if err := p.Status(context.Background(), r); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", keys, err, want)
+		err := p.Status(context.Background(), r)
+		if err == nil || !strings.Contains(err.Error(), want) || cni.CodeOf(err) == cni.CodeInvalidEnvironment {
+			t.Errorf("%s: %v, code %d, want %q", keys, err, cni.CodeOf(err), want)
 		}
 	}
 	r := plugintest.Request(t, conf(`"vrfname":"blue"`), nil, "c1", cni.Registry{})
 	if _, err := p.Add(context.Background(), r); cni.CodeOf(err) != cni.CodeInvalidConfig || !strings.Contains(err.Error(), "prevResult") {
 		t.Errorf("alone: %v", err)
 	}
+}
+
+// TestAvailable: a kernel without VRFs is what the host lacks, before any ADD.
+func TestAvailable(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		host := plugintest.Links(t, nil)
+		probe := host.AddVRF(link.VRF{Base: link.Base{Name: "probe"}, Table: 7})
+		err := new(vrf.Config).Available(host)
+		if lacks := errors.Is(probe, unix.EOPNOTSUPP); lacks && (err == nil || !strings.Contains(err.Error(), "this kernel has no vrf")) || !lacks && err != nil {
+			t.Errorf("%v, and one is made: %v", err, probe)
+		}
+	})
 }
