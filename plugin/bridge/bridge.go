@@ -147,9 +147,9 @@ func (b *Config) Connect(ctx context.Context, c *plugin.Call) error {
 	return c.Forward(gateway.Name)
 }
 
-// Finish waits until the port carries frames, and reports the MAC addresses: the
-// port's, and that of the bridge, which its first port changes on a bridge that
-// someone else made.
+// Finish waits until the port carries frames, and the bridge if this is its first port,
+// and reports the MAC addresses: the port's, and that of the bridge, which its first port
+// changes on a bridge that someone else made.
 func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, err error) {
 	host := link.Link{Name: plugin.HostName(c.Tag())}
 	if b.LeaveDown {
@@ -158,6 +158,9 @@ func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, e
 		ctx, cancel := context.WithTimeout(ctx, runningTime)
 		defer cancel()
 		host, err = c.Links.WaitRunning(ctx, host.Name)
+		if err == nil && !b.link.Running {
+			b.link, err = c.Links.WaitRunning(ctx, b.Bridge)
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -86,10 +86,10 @@ func TestAddAndDel(t *testing.T) {
 			t.Errorf("ip: %+v", result.IPs[0])
 		}
 		for _, address := range []string{"10.1.0.1", "fd00:1::1"} { // usable at once
-			plugintest.Run(t, f.pod, "ping", "-c1", "-W1", address)
+			plugintest.Run(t, f.pod, "ping", "-c1", "-W5", address)
 		}
 		for _, address := range []string{"10.1.0.5", "fd00:1::5"} {
-			plugintest.Run(t, nil, "ping", "-c1", "-W1", address)
+			plugintest.Run(t, nil, "ping", "-c1", "-W5", address)
 		}
 		for path, want := range map[string]string{"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "ipv6/conf/br0/accept_ra": "0"} {
 			if got := f.sysctl(nil, path); got != want {
@@ -141,7 +141,9 @@ func TestIPv6AtOnce(t *testing.T) {
 		plugintest.Run(t, outside, "ping", "-c1", "-W2", "fd00:2::1") // this link is settled
 		f := setup(t)
 		f.add(`"isDefaultGateway":true,` + ipam6)
-		plugintest.Run(t, outside, "ping", "-c1", "-W1", "fd00:1::5")
+		// A solicitation that the pod does not answer is not repeated in time.
+		plugintest.Run(t, nil, "sysctl", "-qw", "net.ipv6.neigh.br0.retrans_time_ms=60000")
+		plugintest.Run(t, outside, "ping", "-c1", "-W5", "fd00:1::5")
 	})
 }
 
@@ -347,7 +349,7 @@ func TestVLANs(t *testing.T) {
 				t.Errorf("want %q in:\n%s", want, vlans)
 			}
 		}
-		plugintest.Run(t, f.pod, "ping", "-c1", "-W1", "10.1.0.1")
+		plugintest.Run(t, f.pod, "ping", "-c1", "-W5", "10.1.0.1")
 	})
 }
 
