@@ -68,6 +68,11 @@ func (p *Config) Apply(ctx context.Context, c *plugin.Call) error {
 			return err
 		}
 	}
+	if !vrf.Up { // new, or of an ADD that was killed
+		if err := c.Pod.Set(vrf, link.Change{Up: true}); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, detectionTime)
 	defer cancel()
 	return c.Pod.Enslave(ctx, c.Link, vrf, table)
@@ -94,7 +99,7 @@ func (p *Config) find(c *plugin.Call) (link.Link, uint32, error) {
 	return vrf, table, err
 }
 
-// add makes the VRF, up. Its alias says that Revert may delete it.
+// add makes the VRF. Its alias says that Revert may delete it.
 func (p *Config) add(c *plugin.Call) (link.Link, uint32, error) {
 	table := p.Table
 	if table == 0 {
@@ -113,7 +118,7 @@ func (p *Config) add(c *plugin.Call) (link.Link, uint32, error) {
 	if err != nil {
 		return vrf, 0, err
 	}
-	return vrf, table, c.Pod.Set(vrf, link.Change{Up: true, Alias: plugin.Alias(c.Tag())})
+	return vrf, table, c.Pod.Set(vrf, link.Change{Alias: plugin.Alias(c.Tag())})
 }
 
 // firstFree returns the first table that is not taken. The kernel's own, with which

@@ -127,6 +127,22 @@ func TestAddAndDel(t *testing.T) {
 	})
 }
 
+// TestFoundDown: an ADD that was killed may leave the VRF as it was made, down.
+func TestFoundDown(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		f.inside("link add blue type vrf table 7")
+		r := f.add("eth0", `"vrfname":"blue"`)
+		if err := f.plugin.Check(context.Background(), r); err != nil {
+			t.Errorf("check: %v", err)
+		}
+		f.del(r)
+		if got := f.inside("-o link"); strings.Contains(got, "blue") {
+			t.Errorf("its last member left, and it stays:\n%s", got)
+		}
+	})
+}
+
 func (f *fixture) del(r *cni.Request) {
 	f.Helper()
 	if err := f.plugin.Del(context.Background(), r); err != nil {
