@@ -32,11 +32,14 @@ func Host(t *testing.T, test func(t *testing.T)) {
 		test(t)
 		return
 	}
+	if other := os.Getenv(inside); other != "" {
+		t.Skip("this is the host of " + other)
+	}
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
 	only := "-test.run=^" + t.Name() + "$"
-	args := []string{"-test.v=true", "-test.count=1"}
+	var args []string
 	for _, a := range os.Args[1:] {
 		if run, ok := strings.CutPrefix(a, "-test.run="); ok {
 			if _, subtests, some := strings.Cut(run, "/"); some {
@@ -48,7 +51,9 @@ func Host(t *testing.T, test func(t *testing.T)) {
 			args = append(args, a)
 		}
 	}
-	cmd := exec.Command("/proc/self/exe", append(args, only)...)
+	// First, as what is no flag ends the flags.
+	args = append([]string{"-test.v=true", "-test.count=1", only}, args...)
+	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{
