@@ -29,7 +29,7 @@ func TestMacvlan(t *testing.T) {
 		if got := l.leased("c1/lan/eth0"); len(got) != 1 || got[0] != result.IPs[0].Address.Addr().String() {
 			t.Errorf("the server leased %q, the pod has %s", got, result.IPs[0].Address)
 		}
-		plugintest.Run(t, pod, "ping", "-c1", "-W1", "10.9.0.1")
+		plugintest.Run(t, pod, "ping", "-c1", "-W5", "10.9.0.1")
 		if err := p.Check(t.Context(), r); err != nil {
 			t.Errorf("CHECK: %v", err)
 		}

@@ -43,10 +43,10 @@ func TestPTP(t *testing.T) {
 			t.Errorf("pod's routes (-want +got):\n%s", diff)
 		}
 		for _, address := range []string{"10.1.0.1", "fd00:1::1"} {
-			plugintest.Run(t, pod, "ping", "-c1", "-W1", address)
+			plugintest.Run(t, pod, "ping", "-c1", "-W5", address)
 		}
 		for _, address := range []string{"10.1.0.5", "fd00:1::5"} {
-			plugintest.Run(t, nil, "ping", "-c1", "-W1", address)
+			plugintest.Run(t, nil, "ping", "-c1", "-W5", address)
 		}
 		r.Prev = result
 		if err := p.Check(context.Background(), r); err != nil {
@@ -96,7 +96,7 @@ func TestForwardPolicyDrop(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			plugintest.Run(t, pod, "ping", "-c1", "-W1", "192.0.2.2")
+			plugintest.Run(t, pod, "ping", "-c1", "-W5", "192.0.2.2")
 			if rules := plugintest.Run(t, nil, "iptables", "-S"); !strings.Contains(rules, "-i "+plugin.HostName(r.Tag())+" -j ACCEPT") {
 				t.Errorf("want the pod's link accepted in:\n%s", rules)
 			}
@@ -111,7 +111,7 @@ func TestForwardPolicyDrop(t *testing.T) {
 			if err := p.Check(context.Background(), r); err != nil {
 				t.Errorf("check after repair: %v", err)
 			}
-			plugintest.Run(t, pod, "ping", "-c1", "-W1", "192.0.2.2")
+			plugintest.Run(t, pod, "ping", "-c1", "-W5", "192.0.2.2")
 			if dies {
 				plugintest.Run(t, pod, "ip", "link", "del", "eth0")
 				r.Valid = []cni.Attachment{}

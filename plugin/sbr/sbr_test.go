@@ -155,7 +155,7 @@ func TestSBR(t *testing.T) {
 					t.Errorf("from %s: %s", from, got)
 				}
 			}
-			plugintest.Run(t, pod, "ping", "-c1", "-W1", "-I", fmt.Sprintf("10.%d.0.5", i+1), fmt.Sprintf("10.%d.0.1", i+1))
+			plugintest.Run(t, pod, "ping", "-c1", "-W5", "-I", fmt.Sprintf("10.%d.0.5", i+1), fmt.Sprintf("10.%d.0.1", i+1))
 			must(t, errors.Join(p.Check(ctx, request(r, "")), makers["bridge"].Check(ctx, r)))
 		}
 		// One is detached, the other one stays whole.
@@ -173,7 +173,7 @@ func TestSBR(t *testing.T) {
 		_, err := p.Add(ctx, request(r, ""))
 		must(t, err)
 		must(t, errors.Join(p.Check(ctx, request(r, "")), makers["ptp"].Check(ctx, r)))
-		plugintest.Run(t, pod, "ping", "-c1", "-W1", "-I", "10.3.0.5", "10.3.0.1")
+		plugintest.Run(t, pod, "ping", "-c1", "-W5", "-I", "10.3.0.5", "10.3.0.1")
 	})
 }
 
