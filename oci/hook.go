@@ -19,6 +19,7 @@ import (
 
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/state"
 )
 
 // A Hook answers the calls of container runtimes.
@@ -53,11 +54,11 @@ func (h *Hook) CreateRuntime(ctx context.Context, s *State) error {
 	if err := h.Poststop(ctx, s); err != nil {
 		return fmt.Errorf("what an earlier container of that name left: %w", err)
 	}
-	n := &note{ID: s.ID, Bundle: s.Bundle, NetNS: netNS, file: h.noteFile(s)}
+	n := &note{ID: s.ID, Bundle: s.Bundle, NetNS: netNS}
 	for i := range joins {
 		n.Attached = append(n.Attached, attached{joins[i].IfName, networks[i]})
 	}
-	if err := n.write(); err != nil {
+	if err := h.write(n); err != nil {
 		return err
 	}
 	for i := range joins {
@@ -92,13 +93,10 @@ func (h *Hook) prepare(joins []Join, id, netNS string) ([]*seam.Network, []seam.
 // whatever has become of annotations, files and namespace. To repeat it is fine, and so
 // is a container that was attached to nothing.
 func (h *Hook) Poststop(ctx context.Context, s *State) error {
-	file := h.noteFile(s)
-	n, err := readNote(file)
-	if err != nil { // it will never be readable: what it told is left to Runtime.Collect
-		return errors.Join(err, (&note{file: file}).remove())
-	}
-	if n == nil {
-		return (&note{file: file}).remove()
+	file := h.file(s.ID, s.Bundle)
+	n, err := state.Read[note](file)
+	if n == nil { // what an unreadable one told is left to Runtime.Collect
+		return errors.Join(err, state.Remove(file))
 	}
 	return h.undo(ctx, n, n.leftNetNS())
 }
@@ -116,9 +114,9 @@ func (h *Hook) undo(ctx context.Context, n *note, netNS string) error {
 		}
 	}
 	if len(left) == 0 {
-		return n.remove()
+		return state.Remove(h.file(n.ID, n.Bundle))
 	}
 	slices.Reverse(left)
 	n.Attached = left
-	return errors.Join(append(errs, n.write())...)
+	return errors.Join(append(errs, h.write(n))...)
 }

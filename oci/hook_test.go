@@ -348,7 +348,7 @@ func TestKilledWhileWriting(t *testing.T) {
 			if !attached {
 				h.must(h.stop(s))
 			}
-			h.must(os.WriteFile(notes[0]+".new", []byte("{"), 0o600))
+			h.must(os.WriteFile(notes[0]+".tmp", []byte("{"), 0o600))
 			h.must(h.stop(s))
 			if left, err := os.ReadDir(h.hook.Notes); err != nil || len(left) > 0 {
 				t.Errorf("left %v, %v", left, err)

@@ -21,12 +21,14 @@ const module = "github.com/seamnet/seam"
 
 // floors: a package imports only packages of lower floors. The plugins' floor has
 // three storeys: the frame, the plugins, the list of them all; the programs' has two: a
-// program, and the rooms below its folder.
+// program, and the rooms below its folder. Between words and doors is state, whose errors
+// are in cni's words.
 var floors = []struct {
 	floor  float64
 	folder string // itself and what is below it; the longest match counts
 }{
 	{1, "cni"}, {1, "cnm"}, {1, "ipam"}, {1, "netns"}, {1, "examples"},
+	{1.5, "state"},
 	{2, "cni/wire"}, {2, "cnm/wire"}, {2, "link"}, {2, "nft"},
 	{3, "."}, {3, "lease"},
 	{4, "plugin"}, {4, "docker"}, {4, "oci"}, {4, "overlay"}, {4, "policy"}, {4, "dns"},

@@ -129,7 +129,7 @@ func TestIntent(t *testing.T) {
 		if err := os.WriteFile(path, []byte(intent), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(records, ".half"), []byte(`{"containerID"`), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(records, "half.json.tmp"), []byte(`{"containerID"`), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		daemon(t)

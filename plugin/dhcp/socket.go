@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/state"
 )
 
 // Over the socket go one question and one answer for each connection, both a JSON
@@ -141,7 +142,7 @@ func undo(ctx context.Context, socket string, q question, alone func(*book) erro
 		if errors.Is(err, errNoDaemon) || errors.Is(err, errForeign) {
 			err = withoutDaemon(socket, alone)
 		}
-		if !errors.Is(err, errCutOff) && !errors.Is(err, errBookInUse) || time.Now().After(end) {
+		if !errors.Is(err, errCutOff) && !errors.Is(err, state.ErrLocked) || time.Now().After(end) {
 			return err
 		}
 		select {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/state"
 )
 
 // New returns the plugin on that host.
@@ -40,7 +41,8 @@ type firewall struct {
 	books books
 }
 
-// A backend does what records say in one of the host's firewalls.
+// A backend does what records say in one of the host's firewalls. For put and drop the books
+// are locked by the caller.
 type backend interface {
 	// put does it all, in addition to what is there already.
 	put(ctx context.Context, rec *record) error
@@ -75,6 +77,11 @@ func (p *firewall) Add(ctx context.Context, r *cni.Request) (*cni.Result, error)
 	if err := p.Del(ctx, withoutPrev(r)); err != nil {
 		return nil, err
 	}
+	unlock, err := p.books.lock(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := p.books.write(want); err != nil {
 		return nil, err
 	}
@@ -220,8 +227,8 @@ func (p *firewall) Check(ctx context.Context, r *cni.Request) error {
 // type, which wrote what prevResult says, or nobody's.
 func (p *firewall) Del(ctx context.Context, r *cni.Request) error {
 	rec, err := p.books.read(r.Tag())
-	if errors.Is(err, errRecord) {
-		err = p.books.remove(r.Tag())
+	if rec == nil && (err == nil || errors.Is(err, state.ErrUnreadable)) {
+		err = p.books.remove(r.Tag()) // what a killed ADD may have left, or a loss of power
 	}
 	if err != nil {
 		return err
@@ -242,10 +249,20 @@ func (p *firewall) Del(ctx context.Context, r *cni.Request) error {
 	if rec, err = p.newRecord(ctx, r, conf); err != nil || rec.Backend == NFTables {
 		return err
 	}
+	unlock, err := p.books.lock(ctx, rec)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return p.backend(rec.Backend).drop(ctx, rec)
 }
 
 func (p *firewall) undo(ctx context.Context, rec *record) error {
+	unlock, err := p.books.lock(ctx, rec)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	var errs []error
 	for _, b := range p.backends(rec) {
 		errs = append(errs, b.drop(ctx, rec))
@@ -304,10 +321,21 @@ func Repair(ctx context.Context, h *plugin.Host) error {
 	list, err := p.books.all()
 	errs := []error{err}
 	for _, rec := range list {
-		for _, b := range p.backends(rec) {
-			if b.check(ctx, rec) != nil {
-				errs = append(errs, b.drop(ctx, rec), b.put(ctx, rec))
-			}
+		errs = append(errs, p.repair(ctx, rec))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *firewall) repair(ctx context.Context, rec *record) error {
+	unlock, err := p.books.lock(ctx, rec)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var errs []error
+	for _, b := range p.backends(rec) {
+		if b.check(ctx, rec) != nil {
+			errs = append(errs, b.drop(ctx, rec), b.put(ctx, rec))
 		}
 	}
 	return errors.Join(errs...)

@@ -70,11 +70,6 @@ func (i *iptables) wanted(rec *record, f family) change {
 }
 
 func (i *iptables) put(ctx context.Context, rec *record) error {
-	unlock, err := i.books.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	for _, f := range rec.families() {
 		if err := i.putFamily(ctx, rec, f); err != nil {
 			return err
@@ -101,11 +96,6 @@ func (i *iptables) putFamily(ctx context.Context, rec *record, f family) error {
 }
 
 func (i *iptables) drop(ctx context.Context, rec *record) error {
-	unlock, err := i.books.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	var errs []error
 	for _, f := range rec.families() {
 		errs = append(errs, i.dropFamily(ctx, rec, f))

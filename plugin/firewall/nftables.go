@@ -36,11 +36,6 @@ func (n *nftables) put(_ context.Context, rec *record) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := n.books.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	if _, err := n.books.join(n.wall(rec), rec.Tag); err != nil {
 		return err
 	}
@@ -121,11 +116,6 @@ func (n *nftables) drop(_ context.Context, rec *record) error {
 		return errors.Join(errs...)
 	}
 	errs = append(errs, table.Drop(nft.Owner{Tag: rec.Tag, Plugin: pluginType}, nil))
-	unlock, err := n.books.lock()
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	defer unlock()
 	if _, err = n.books.leave(n.wall(rec), rec.Tag); err == nil {
 		err = n.setWall(table, rec)
 	}

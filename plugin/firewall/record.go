@@ -1,15 +1,15 @@
 package firewall
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
 
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/state"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,87 +39,23 @@ type books struct{ dir string }
 
 func (b books) path(tag cni.Tag) string { return filepath.Join(b.dir, tag.Hash(32)+".json") }
 
-// errRecord is a record that cannot be understood: cut short by a power failure where
-// the folder is no tmpfs.
-var errRecord = errors.New("not readable")
-
 // read returns nil for an attachment without a record.
-func (b books) read(tag cni.Tag) (*record, error) { return readRecord(b.path(tag)) }
+func (b books) read(tag cni.Tag) (*record, error) { return state.Read[record](b.path(tag)) }
 
-func readRecord(path string) (*record, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("firewall record: %w", err)
-	}
-	rec := new(record)
-	if err := json.Unmarshal(text, rec); err != nil {
-		return nil, fmt.Errorf("firewall record %s: %w: %w", path, errRecord, err)
-	}
-	return rec, nil
-}
+func (b books) write(rec *record) error { return state.Write(b.path(rec.Tag), rec) }
 
-// write writes the record, whole or not at all.
-func (b books) write(rec *record) error {
-	text, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	path := b.path(rec.Tag)
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		return fmt.Errorf("firewall record: %w", err)
-	}
-	if err := os.WriteFile(path+".tmp", text, 0o600); err != nil {
-		return fmt.Errorf("firewall record: %w", err)
-	}
-	return os.Rename(path+".tmp", path)
-}
-
-func (b books) remove(tag cni.Tag) error {
-	errs := []error{os.Remove(b.path(tag)), os.Remove(b.path(tag) + ".tmp")}
-	for i, err := range errs {
-		if errors.Is(err, fs.ErrNotExist) {
-			errs[i] = nil
-		}
-	}
-	return errors.Join(errs...)
-}
+func (b books) remove(tag cni.Tag) error { return state.Remove(b.path(tag)) }
 
 // all returns every record that can be read; the error names those that cannot.
-func (b books) all() (list []*record, err error) {
-	paths, err := filepath.Glob(filepath.Join(b.dir, "*.json"))
-	errs := []error{err}
-	for _, path := range paths {
-		rec, err := readRecord(path)
-		if rec != nil {
-			list = append(list, rec)
-		}
-		errs = append(errs, err)
-	}
-	return list, errors.Join(errs...)
-}
+func (b books) all() ([]*record, error) { return state.List[record](b.dir) }
 
-// lock lets one process at a time count who is behind a wall and act on it.
-func (b books) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		return nil, err
+// lock lets one process at a time count who is behind a wall, and change what iptables has.
+// An attachment that has neither is none of its business.
+func (b books) lock(ctx context.Context, rec *record) (unlock func(), err error) {
+	if rec.Bridge == "" && rec.Backend != IPTables {
+		return func() {}, nil
 	}
-	fd, err := unix.Open(b.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: b.dir, Err: err}
-	}
-	for {
-		err = unix.Flock(fd, unix.LOCK_EX)
-		if err == nil {
-			return func() { unix.Close(fd) }, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			unix.Close(fd)
-			return nil, &fs.PathError{Op: "lock", Path: b.dir, Err: err}
-		}
-	}
+	return state.Lock(ctx, b.dir)
 }
 
 // A wall is what a back end keeps up for a bridge as long as someone is behind it.

@@ -89,7 +89,7 @@ func (p *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, err
 		return []cni.Interface{{Name: c.IfName, Sandbox: c.NetNS}}, nil
 	}
 	book := bookOf(c.Host())
-	unlock, err := book.lock()
+	unlock, err := book.lock(ctx)
 	if err != nil {
 		return nil, err
 	}

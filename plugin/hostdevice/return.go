@@ -13,11 +13,12 @@ import (
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns"
 	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/state"
 )
 
 // arrival bounds the wait for a device whose namespace has ended: the kernel clears up
 // namespaces in the background.
-const arrival = time.Second
+const arrival = 5 * time.Second
 
 // Return brings back what was lent to the attachment, by this plugin or the reference's.
 func (p *Config) Return(ctx context.Context, h *plugin.Host, r *cni.Request) error {
@@ -26,12 +27,12 @@ func (p *Config) Return(ctx context.Context, h *plugin.Host, r *cni.Request) err
 		return err
 	}
 	b := bookOf(h)
-	unlock, err := b.lock()
+	unlock, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	w := homecoming{book: b, host: links, mark: plugin.Mark(r.Tag()), patience: arrival}
+	w := homecoming{book: b, host: links, sys: p.sys, mark: plugin.Mark(r.Tag()), patience: arrival}
 	w.loan, _ = b.read(w.mark) // of one that cannot be read, the device itself tells its name
 	return w.run(ctx, r.NetNS, r.IfName)
 }
@@ -43,16 +44,16 @@ func (p *Config) Retain(ctx context.Context, h *plugin.Host, network string, val
 		return err
 	}
 	b := bookOf(h)
-	unlock, err := b.lock()
+	unlock, err := b.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	loans, err := b.list()
-	errs := []error{err}
+	errs := []error{err, state.Sweep(b.dir)}
 	for _, n := range loans {
 		if n.Tag.In(network) && !slices.Contains(valid, n.Tag) {
-			w := homecoming{book: b, host: links, mark: n.mark(), loan: n}
+			w := homecoming{book: b, host: links, sys: p.sys, mark: n.mark(), loan: n}
 			errs = append(errs, w.run(ctx, "", ""))
 		}
 	}
@@ -63,6 +64,7 @@ func (p *Config) Retain(ctx context.Context, h *plugin.Host, network string, val
 type homecoming struct {
 	book     *book
 	host     *link.Handle
+	sys      sysfs
 	mark     string
 	loan     *loan         // nil: nothing is written of it
 	patience time.Duration // for its arrival, if its namespace has ended
@@ -70,7 +72,7 @@ type homecoming struct {
 
 // run looks for the device in the pod, where it was lent to, and on the host, where it
 // is if the pod has ended. A virtual device that is nowhere has ended with the pod;
-// of a physical one the loan is kept, as it may only be out of sight.
+// of a physical one the loan is kept, as it may only be out of sight, unless it never left.
 func (w *homecoming) run(ctx context.Context, pod, ifname string) error {
 	lent := ""
 	if w.loan != nil {
@@ -92,7 +94,7 @@ func (w *homecoming) run(ctx context.Context, pod, ifname string) error {
 		return w.book.settle(w.host, l, w.mark)
 	case !link.Missing(err):
 		return err
-	case w.loan != nil && w.loan.Physical:
+	case w.loan != nil && w.loan.Physical && !w.loan.atHome(w.host, w.sys):
 		return nil
 	}
 	return w.book.remove(w.mark)
@@ -122,24 +124,32 @@ func (w *homecoming) arrived(ctx context.Context) (link.Link, error) {
 
 // fromPath is from for a namespace that may be gone.
 func (w *homecoming) fromPath(path, ifname string) (opened, found bool, err error) {
+	opened, err = inside(path, func(pod *link.Handle) (err error) {
+		found, err = w.from(pod, ifname)
+		return err
+	})
+	return opened, found, err
+}
+
+// inside calls do with the links of the namespace, if that is there still.
+func inside(path string, do func(pod *link.Handle) error) (opened bool, err error) {
 	if path == "" {
-		return false, false, nil
+		return false, nil
 	}
 	ns, err := netns.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, false, nil
+		return false, nil
 	}
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	defer ns.Close()
 	pod, err := link.In(ns)
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	defer pod.Close()
-	found, err = w.from(pod, ifname)
-	return true, found, err
+	return true, do(pod)
 }
 
 // from brings the device back if it is in the pod, whatever it is called there. One that

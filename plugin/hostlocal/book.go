@@ -10,10 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/seamnet/seam/cni"
-	"golang.org/x/sys/unix"
+	"github.com/seamnet/seam/state"
 )
 
 // A book is the leases of one network on disk, in the reference plugin's form: in
@@ -57,40 +55,19 @@ func (b *book) create(ctx context.Context) error {
 	return b.open(ctx)
 }
 
-// The reference plugin holds the lock for less than a millisecond, but may list
-// thousands of leases under it.
-const (
-	shortestWait = 100 * time.Microsecond
-	longestWait  = 2 * time.Millisecond
-)
-
-// open locks the book. It waits until ctx ends: flock(2) itself cannot be called
-// off, so it is asked again and again. For a book that is not there the error
-// matches fs.ErrNotExist.
+// open locks the book, waiting as long as ctx allows. For a book that is not there
+// the error matches fs.ErrNotExist.
 func (b *book) open(ctx context.Context) error {
 	f, err := os.OpenFile(filepath.Join(b.dir, "lock"), os.O_RDONLY|os.O_CREATE, 0o640)
 	if err != nil {
 		return err
 	}
-	for wait := shortestWait; ; wait = min(2*wait, longestWait) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch err {
-		case nil:
-			b.lock = f
-			return nil
-		case unix.EINTR, unix.EWOULDBLOCK:
-		default:
-			f.Close()
-			return &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return cni.Errorf(cni.CodeTryAgain, "lock %s: another process holds it: %w", f.Name(), ctx.Err()).
-				WithDetails("see who: lslocks")
-		case <-time.After(wait):
-		}
+	if _, err := state.LockFD(ctx, int(f.Fd()), f.Name()); err != nil {
+		f.Close()
+		return err
 	}
+	b.lock = f
+	return nil
 }
 
 // close writes down what the index needs, and unlocks.

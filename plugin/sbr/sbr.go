@@ -16,12 +16,11 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
-	"github.com/seamnet/seam/netns"
 	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/state"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,7 +38,9 @@ func (c *Config) Apply(ctx context.Context, call *plugin.Call) error {
 	if len(ips) == 0 { // to move the routes nevertheless would leave the interface without any
 		return cni.Errorf(cni.CodeInvalidConfig, "%s: prevResult has no addresses of %s to route by", call.Config.Type, call.IfName)
 	}
-	unlock, err := lock(ctx, call.PodNS)
+	// Others, the reference plugin among them, are not to choose a table in the same pod at
+	// the same time. The lock is on the namespace itself: no file is made.
+	unlock, err := state.LockFD(ctx, call.PodNS.Fd(), "the pod's namespace")
 	if err != nil {
 		return err
 	}
@@ -53,28 +54,6 @@ func (c *Config) Apply(ctx context.Context, call *plugin.Call) error {
 		return nil
 	}
 	return c.move(call, ips)
-}
-
-const longestWait = 2 * time.Millisecond
-
-// lock keeps others, the reference plugin among them, from choosing a table in the same
-// pod at the same time. The lock is on the namespace itself, and ends with its file: no
-// other is made.
-func lock(ctx context.Context, ns *netns.Namespace) (unlock func(), err error) {
-	for wait := 50 * time.Microsecond; ; wait = min(2*wait, longestWait) {
-		switch err := unix.Flock(ns.Fd(), unix.LOCK_EX|unix.LOCK_NB); err {
-		case nil:
-			return func() { _ = unix.Flock(ns.Fd(), unix.LOCK_UN) }, nil
-		case unix.EINTR, unix.EWOULDBLOCK:
-		default:
-			return nil, fmt.Errorf("lock the pod's namespace: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, cni.Errorf(cni.CodeTryAgain, "lock the pod's namespace: another process holds it: %w", ctx.Err())
-		case <-time.After(wait):
-		}
-	}
 }
 
 // move gives each address a table with the interface's routes, which leave the main

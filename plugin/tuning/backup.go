@@ -3,7 +3,6 @@ package tuning
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/state"
 )
 
 // A backup is what an attachment's interface was like before. Its keys are those of the
@@ -91,59 +91,22 @@ const suffix = ".json"
 // fileName is the reference plugin's, which leaves the network out.
 func fileName(a cni.Attachment) string { return a.ContainerID + "_" + a.IfName + suffix }
 
-// load reads the attachment's backup. For one that is not there, or is of another
-// network's attachment, the error matches fs.ErrNotExist.
-func load(dir string, a cni.Attachment) (backup, error) {
-	b, err := read(filepath.Join(dir, fileName(a)))
-	if err == nil && b.Network != "" && b.Network != a.Network {
-		return backup{}, fmt.Errorf("backup %s: of network %s: %w", fileName(a), b.Network, fs.ErrNotExist)
-	}
-	return b, err
-}
+// of reports whether the backup is the attachment's, as far as can be told: of the
+// reference plugin's it is not said.
+func (b *backup) of(a cni.Attachment) bool { return b.Network == "" || b.Network == a.Network }
 
-func read(file string) (b backup, err error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return b, err
-	}
-	if err := json.Unmarshal(data, &b); err != nil {
-		return b, fmt.Errorf("backup %s: %w", file, err)
-	}
-	return b, nil
-}
-
-// save writes the attachment's backup, whole.
+// save writes the attachment's backup.
 func save(dir string, a cni.Attachment, b backup) error {
+	file := filepath.Join(dir, fileName(a))
 	b.Network = a.Network
-	if was, err := load(dir, a); err == nil && was.Network == a.Network {
-		b = b.earlier(was)
+	if was, err := state.Read[backup](file); err == nil && was != nil && was.Network == a.Network {
+		b = b.earlier(*was)
 	}
-	data, err := json.MarshalIndent(b, "", " ")
+	text, err := json.MarshalIndent(b, "", " ")
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	file := filepath.Join(dir, fileName(a))
-	if err := os.WriteFile(file+".tmp", data, 0o600); err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	if err := os.Rename(file+".tmp", file); err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	return nil
-}
-
-// drop removes the attachment's backup, and what a killed save left.
-func drop(dir string, a cni.Attachment) error {
-	var errs []error
-	for _, file := range []string{fileName(a), fileName(a) + ".tmp"} {
-		if err := os.Remove(filepath.Join(dir, file)); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return state.WriteText(file, text)
 }
 
 // retain removes the backups of the network's attachments that are not valid. Those of
@@ -159,13 +122,13 @@ func retain(dir, network string, valid []cni.Attachment) error {
 	}
 	errs := []error{err}
 	for _, e := range entries {
-		name, _ := strings.CutSuffix(e.Name(), ".tmp")
-		if !strings.HasSuffix(name, suffix) || keep[name] {
+		if !strings.HasSuffix(e.Name(), suffix) || keep[e.Name()] {
 			continue
 		}
+		file := filepath.Join(dir, e.Name())
 		// What cannot be read is not known to be anyone's.
-		if b, err := read(filepath.Join(dir, e.Name())); err == nil && b.Network == network {
-			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+		if b, err := state.Read[backup](file); err == nil && b != nil && b.Network == network {
+			errs = append(errs, state.Remove(file))
 		}
 	}
 	return errors.Join(errs...)

@@ -13,12 +13,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/state"
 )
 
 // New returns the plugin on that host.
@@ -202,17 +204,18 @@ func compareAll(sysctls Sysctls, ifname string) error {
 // Revert restores what was written down, as far as there is something to restore it to,
 // and forgets it in any case: nobody could make more of it later.
 func (c *Config) Revert(_ context.Context, call *plugin.Call) error {
-	b, err := load(c.dataDir(), call.Attachment)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
+	file := filepath.Join(c.dataDir(), fileName(call.Attachment))
+	b, err := state.Read[backup](file)
+	if b != nil {
+		if !b.of(call.Attachment) {
+			return nil
+		}
 		err = restore(call, b)
 	}
-	return errors.Join(err, drop(c.dataDir(), call.Attachment))
+	return errors.Join(err, state.Remove(file))
 }
 
-func restore(call *plugin.Call, b backup) error {
+func restore(call *plugin.Call, b *backup) error {
 	if call.Pod == nil {
 		return nil
 	}
