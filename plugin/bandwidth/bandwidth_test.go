@@ -18,14 +18,10 @@ import (
 	"github.com/seamnet/seam/plugin/static"
 )
 
-var ctx = context.Background()
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var (
+	ctx  = context.Background()
+	must = plugintest.Must
+)
 
 const interfaceConf = `{"cniVersion":"1.1.0","name":"net","type":"ptp","ipam":{"type":"static",
 "addresses":[{"address":"10.1.0.5/24","gateway":"10.1.0.1"},{"address":"fd00:1::5/64","gateway":"fd00:1::1"}],
@@ -34,34 +30,25 @@ const interfaceConf = `{"cniVersion":"1.1.0","name":"net","type":"ptp","ipam":{"
 // limits is 1 MB a second, with what 50 ms of that are as burst.
 const limits = `"ingressRate":8000000,"ingressBurst":400000,"egressRate":8000000,"egressBurst":400000`
 
-// world is a host with a pod that ptp attached.
+// world is a host with a pod that maker, ptp, attached.
 type world struct {
-	host *plugin.Host
-	pod  *netnstest.Pod
-	prev *cni.Result
-	veth string
+	*plugintest.Fixture
+	maker cni.Plugin
+	veth  string // the host's end of the pod's eth0
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{host: plugintest.Host(t), pod: netnstest.NewPod(t, "pod1")}
-	r := plugintest.Request(t, interfaceConf, w.pod, "c1", cni.Registry{"static": static.New()})
-	result, err := ptp.New(w.host).Add(ctx, r)
-	must(t, err)
-	w.prev, w.veth = result, plugin.HostName(r.Tag())
-	plugintest.Run(t, w.pod, "ping", "-c1", "-W2", "fd00:1::1") // the kernel has made all of its routes
+	h := plugintest.Host(t)
+	w := &world{Fixture: plugintest.New(t, bandwidth.New(h), cni.Registry{"static": static.New()}), maker: ptp.New(h)}
+	made := w.Request(interfaceConf)
+	w.Attach(w.maker, made)
+	w.Prev, w.veth = made.Prev, plugin.HostName(made.Tag())
+	plugintest.Run(t, w.Pod, "ping", "-c1", "-W2", "fd00:1::1") // the kernel has made all of its routes
 	return w
 }
 
-func (w *world) request(t testing.TB, keys string) *cni.Request {
-	t.Helper()
-	if keys != "" {
-		keys = "," + keys
-	}
-	r := plugintest.Request(t, `{"cniVersion":"1.1.0","name":"net","type":"bandwidth"`+keys+`}`, w.pod, "c1", nil)
-	r.Prev = w.prev
-	return r
-}
+func conf(keys string) string { return plugintest.Conf("bandwidth", keys) }
 
 // tc returns queues and filters of the host without what two hosts need not share.
 func tc(t testing.TB) string {
@@ -69,18 +56,10 @@ func tc(t testing.TB) string {
 	return plugintest.Run(t, nil, "tc", "qdisc", "show")
 }
 
-func wantError(t *testing.T, when string, err error, want string) {
-	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%s: %v, want %q", when, err, want)
-	}
-}
-
 // TestCheck: each thing that a person can break by hand is found.
 func TestCheck(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		p := bandwidth.New(w.host)
 		for _, tt := range []struct{ name, keys, breaks, want string }{
 			{"queue to the pod", limits, "qdisc del dev VETH root", "is noqueue, not tbf"},
 			{"another rate", limits, "qdisc change dev VETH root handle 1: tbf rate 9mbit burst 50000 limit 75000", "lets pass 1125000 bytes a second"},
@@ -96,11 +75,11 @@ func TestCheck(t *testing.T) {
 			{"classes", limits + `,"unshapedSubnets":["10.0.0.0/8"]`, "qdisc del dev VETH root", "is noqueue, not htb"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
-				r := w.request(t, tt.keys)
-				result, err := p.Add(ctx, r)
+				r := w.Request(conf(tt.keys))
+				result, err := w.Add(ctx, r)
 				must(t, err)
 				r.Prev = result
-				must(t, p.Check(ctx, r))
+				must(t, w.Check(ctx, r))
 				ifb := result.Interfaces[len(result.Interfaces)-1].Name
 				names := strings.NewReplacer("VETH", w.veth, "IFB", ifb)
 				args := append([]string{"tc"}, strings.Fields(names.Replace(tt.breaks))...)
@@ -108,8 +87,8 @@ func TestCheck(t *testing.T) {
 					args[0], args[1] = "ip", "link"
 				}
 				plugintest.Run(t, nil, args[0], args[1:]...)
-				wantError(t, "CHECK", p.Check(ctx, r), names.Replace(tt.want))
-				must(t, p.Del(ctx, r))
+				plugintest.WantError(t, "CHECK", w.Check(ctx, r), cni.CodeInternal, names.Replace(tt.want))
+				must(t, w.Del(ctx, r))
 				if left := tc(t); strings.Contains(left, "tbf") || strings.Contains(left, "htb") || strings.Contains(left, "ingress") {
 					t.Errorf("DEL left:\n%s", left)
 				}
@@ -122,7 +101,6 @@ func TestCheck(t *testing.T) {
 func TestDel(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		p := bandwidth.New(w.host)
 		before, queues := plugintest.State(t), tc(t)
 		for name, forget := range map[string]func(*cni.Request){
 			"all is known":   func(*cni.Request) {},
@@ -131,26 +109,26 @@ func TestDel(t *testing.T) {
 			"invalid limits": func(r *cni.Request) { r.Config.JSON = json.RawMessage(`{"ingressRate":"fast"}`) },
 			"nothing":        func(r *cni.Request) { r.Prev, r.Config.JSON = nil, json.RawMessage(`{}`) },
 		} {
-			_, err := p.Add(ctx, w.request(t, limits))
+			_, err := w.Add(ctx, w.Request(conf(limits)))
 			must(t, err)
-			r := w.request(t, limits)
+			r := w.Request(conf(limits))
 			forget(r)
-			must(t, p.Del(ctx, r))
-			must(t, p.Del(ctx, r))
+			must(t, w.Del(ctx, r))
+			must(t, w.Del(ctx, r))
 			if diff := cmp.Diff(before+queues, plugintest.State(t)+tc(t)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
 		}
 		for _, netNS := range []string{"", "/run/netns/none"} {
-			_, err := p.Add(ctx, w.request(t, `"egressRate":8000000`))
+			_, err := w.Add(ctx, w.Request(conf(`"egressRate":8000000`)))
 			must(t, err)
-			r := w.request(t, "")
+			r := w.Request(conf(""))
 			r.NetNS = netNS
-			must(t, p.Del(ctx, r))
+			must(t, w.Del(ctx, r))
 			if links := plugintest.Run(t, nil, "ip", "link"); strings.Contains(links, "bwp") {
 				t.Errorf("netns %q: DEL left:\n%s", netNS, links)
 			}
-			must(t, p.Del(ctx, w.request(t, ""))) // what leads to the ifb that is gone
+			must(t, w.Del(ctx, w.Request(conf("")))) // what leads to the ifb that is gone
 		}
 		if diff := cmp.Diff(queues, tc(t)); diff != "" {
 			t.Errorf("queues (-want +got):\n%s", diff)
@@ -161,23 +139,22 @@ func TestDel(t *testing.T) {
 func TestGC(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		p := bandwidth.New(w.host)
-		r := w.request(t, limits)
-		_, err := p.Add(ctx, r)
+		r := w.Request(conf(limits))
+		_, err := w.Add(ctx, r)
 		must(t, err)
 		want := plugintest.Run(t, nil, "ip", "-o", "link")
-		gc := w.request(t, "")
+		gc := w.Request(conf(""))
 		gc.Attachment = cni.Attachment{Network: "net"}
 		for name, valid := range map[string][]cni.Attachment{"no list": nil, "valid": {r.Attachment}} {
 			gc.Valid = valid
-			must(t, p.GC(ctx, gc))
+			must(t, w.GC(ctx, gc))
 			if diff := cmp.Diff(want, plugintest.Run(t, nil, "ip", "-o", "link")); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
 		}
-		plugintest.Run(t, w.pod, "ip", "link", "del", "eth0")
+		plugintest.Run(t, w.Pod, "ip", "link", "del", "eth0")
 		gc.Valid = []cni.Attachment{{Network: "net", ContainerID: "c2", IfName: "eth0"}}
-		must(t, p.GC(ctx, gc))
+		must(t, w.GC(ctx, gc))
 		if links := plugintest.Run(t, nil, "ip", "link"); strings.Contains(links, "bwp") {
 			t.Errorf("left:\n%s", links)
 		}
@@ -189,21 +166,20 @@ func TestGC(t *testing.T) {
 func TestTwoInterfaces(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		p := bandwidth.New(w.host)
-		second := plugintest.Request(t, strings.NewReplacer("10.1.", "10.2.", "fd00:1:", "fd00:2:").Replace(interfaceConf), w.pod, "c1", cni.Registry{"static": static.New()})
+		second := w.Request(strings.NewReplacer("10.1.", "10.2.", "fd00:1:", "fd00:2:").Replace(interfaceConf))
 		second.IfName = "eth1"
-		prev, err := ptp.New(w.host).Add(ctx, second)
+		prev, err := w.maker.Add(ctx, second)
 		must(t, err)
-		r1, r2 := w.request(t, limits), w.request(t, limits)
+		r1, r2 := w.Request(conf(limits)), w.Request(conf(limits))
 		r2.IfName, r2.Prev = "eth1", prev
 		for _, r := range []*cni.Request{r1, r2} {
-			r.Prev, err = p.Add(ctx, r)
+			r.Prev, err = w.Add(ctx, r)
 			must(t, err)
 		}
-		must(t, errors.Join(p.Check(ctx, r1), p.Check(ctx, r2)))
-		must(t, p.Del(ctx, r2))
-		must(t, p.Del(ctx, r2)) // must not take the first one's for the reference's
-		must(t, p.Check(ctx, r1))
+		must(t, errors.Join(w.Check(ctx, r1), w.Check(ctx, r2)))
+		must(t, w.Del(ctx, r2))
+		must(t, w.Del(ctx, r2)) // must not take the first one's for the reference's
+		must(t, w.Check(ctx, r1))
 	})
 }
 
@@ -211,12 +187,11 @@ func TestTwoInterfaces(t *testing.T) {
 func TestInTheWay(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		p := bandwidth.New(w.host)
-		_, err := p.Add(ctx, w.request(t, `"egressRate":8000000`))
+		_, err := w.Add(ctx, w.Request(conf(`"egressRate":8000000`)))
 		must(t, err)
 		want := tc(t) + plugintest.State(t)
 		for _, keys := range []string{limits, `"egressRate":8000000`} {
-			_, err = p.Add(ctx, w.request(t, keys))
+			_, err = w.Add(ctx, w.Request(conf(keys)))
 			if cni.CodeOf(err) != cni.CodeExists {
 				t.Errorf("ADD again: %v, code %d", err, cni.CodeOf(err))
 			}
@@ -224,17 +199,17 @@ func TestInTheWay(t *testing.T) {
 				t.Errorf("ADD again (-want +got):\n%s", diff)
 			}
 		}
-		must(t, p.Del(ctx, w.request(t, "")))
+		must(t, w.Del(ctx, w.Request(conf(""))))
 
 		plugintest.Run(t, nil, "tc", "qdisc", "add", "dev", w.veth, "root", "tbf", "rate", "1mbit", "burst", "9k", "latency", "9ms")
 		plugintest.Run(t, nil, "tc", "qdisc", "add", "dev", w.veth, "clsact")
 		want = tc(t)
-		_, err = p.Add(ctx, w.request(t, limits))
+		_, err = w.Add(ctx, w.Request(conf(limits)))
 		if cni.CodeOf(err) != cni.CodeExists {
 			t.Errorf("over another's qdisc: %v", err)
 		}
-		_, err = cni.Add(ctx, p, w.request(t, `"egressRate":8000000`))
-		wantError(t, "over another's clsact", err, "add qdisc ingress")
+		_, err = cni.Add(ctx, w, w.Request(conf(`"egressRate":8000000`)))
+		plugintest.WantError(t, "over another's clsact", err, cni.CodeInternal, "add qdisc ingress")
 		if diff := cmp.Diff(want, tc(t)); diff != "" {
 			t.Errorf("another's (-want +got):\n%s", diff)
 		}
@@ -244,7 +219,6 @@ func TestInTheWay(t *testing.T) {
 func TestInvalid(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		p := bandwidth.New(w.host)
 		before := plugintest.State(t) + tc(t)
 		for _, tt := range []struct {
 			keys, want string
@@ -260,27 +234,24 @@ func TestInvalid(t *testing.T) {
 			{`"shapedSubnets":["::ffff:10.0.0.0/104"]`, "write it as", cni.CodeInvalidConfig},
 			{`"shapedSubnets":["10.0.0.0/8"],"unshapedSubnets":["10.1.0.0/16"]`, "only one of them", cni.CodeInvalidConfig},
 		} {
-			_, err := p.Add(ctx, w.request(t, tt.keys))
-			wantError(t, tt.keys, err, tt.want)
-			if cni.CodeOf(err) != tt.code {
-				t.Errorf("%s: code %d, want %d", tt.keys, cni.CodeOf(err), tt.code)
-			}
+			_, err := w.Add(ctx, w.Request(conf(tt.keys)))
+			plugintest.WantError(t, tt.keys, err, tt.code, tt.want)
 		}
-		r := w.request(t, limits)
+		r := w.Request(conf(limits))
 		r.Prev = nil
-		_, err := p.Add(ctx, r)
-		wantError(t, "no prevResult", err, "needs prevResult")
-		r = w.request(t, "") // no prevResult and no limits
+		_, err := w.Add(ctx, r)
+		plugintest.WantError(t, "no prevResult", err, cni.CodeInvalidConfig, "needs prevResult")
+		r = w.Request(conf("")) // no prevResult and no limits
 		r.Prev = nil
-		wantError(t, "no prevResult", p.Check(ctx, r), "needs prevResult")
-		r = w.request(t, limits)
-		r.Prev = &cni.Result{Interfaces: []cni.Interface{{Name: "eth0", Sandbox: w.pod.Path}}}
-		_, err = p.Add(ctx, r)
-		wantError(t, "host end not named", err, "prevResult does not name "+w.veth)
+		plugintest.WantError(t, "no prevResult", w.Check(ctx, r), cni.CodeInvalidConfig, "needs prevResult")
+		r = w.Request(conf(limits))
+		r.Prev = &cni.Result{Interfaces: []cni.Interface{{Name: "eth0", Sandbox: w.Pod.Path}}}
+		_, err = w.Add(ctx, r)
+		plugintest.WantError(t, "host end not named", err, cni.CodeInvalidConfig, "prevResult does not name "+w.veth)
 		r.IfName = "lo"
-		_, err = p.Add(ctx, r)
-		wantError(t, "no veth", err, "not a veth")
-		must(t, p.Check(ctx, w.request(t, "")))
+		_, err = w.Add(ctx, r)
+		plugintest.WantError(t, "no veth", err, cni.CodeInternal, "not a veth")
+		must(t, w.Check(ctx, w.Request(conf(""))))
 		if diff := cmp.Diff(before, plugintest.State(t)+tc(t)); diff != "" {
 			t.Errorf("touched (-want +got):\n%s", diff)
 		}
@@ -292,7 +263,6 @@ func TestInvalid(t *testing.T) {
 func TestKeys(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		p := bandwidth.New(w.host)
 		for _, tt := range []struct{ name, keys, want string }{
 			{"none", "", ""},
 			{"zero", `"ingressRate":0,"runtimeConfig":{"bandwidth":{"ingressRate":8000}}`, ""},
@@ -304,14 +274,14 @@ func TestKeys(t *testing.T) {
 			{"containerd's burst", `"runtimeConfig":{"bandwidth":{"ingressRate":8000000,"ingressBurst":4294967295}}`, "rate 8Mbit burst 100000b lat 25ms"},
 			{"large rate", `"ingressRate":80000000000`, "rate 80Gbit burst 1000000000b lat 25ms"},
 		} {
-			_, err := p.Add(ctx, w.request(t, tt.keys))
+			_, err := w.Add(ctx, w.Request(conf(tt.keys)))
 			must(t, err)
-			must(t, p.Check(ctx, w.request(t, tt.keys)))
+			must(t, w.Check(ctx, w.Request(conf(tt.keys))))
 			got := plugintest.Run(t, nil, "tc", "qdisc", "show", "dev", w.veth)
 			if !strings.Contains(got, tt.want) || (tt.want == "") != strings.HasPrefix(got, "qdisc noqueue") {
 				t.Errorf("%s: want %q in %s", tt.name, tt.want, got)
 			}
-			must(t, p.Del(ctx, w.request(t, tt.keys)))
+			must(t, w.Del(ctx, w.Request(conf(tt.keys))))
 		}
 	})
 }
@@ -319,9 +289,8 @@ func TestKeys(t *testing.T) {
 func TestStatus(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		p := bandwidth.New(plugintest.Host(t))
-		w := &world{}
-		must(t, p.Status(ctx, w.request(t, limits)))
-		wantError(t, "invalid", p.Status(ctx, w.request(t, `"ingressBurst":8`)), "there is no ingressRate")
+		must(t, p.Status(ctx, plugintest.Request(t, conf(limits), nil, "c1", nil)))
+		plugintest.WantError(t, "invalid", p.Status(ctx, plugintest.Request(t, conf(`"ingressBurst":8`), nil, "c1", nil)), cni.CodeInvalidConfig, "there is no ingressRate")
 
 		host := plugintest.Links(t, nil)
 		probe := host.AddIFB(link.Base{Name: "probe"})

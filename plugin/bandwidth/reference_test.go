@@ -1,7 +1,6 @@
 package bandwidth_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -9,29 +8,15 @@ import (
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/cni/wire"
 	"github.com/seamnet/seam/netns/netnstest"
-	"github.com/seamnet/seam/plugin/bandwidth"
 	"github.com/seamnet/seam/plugin/plugintest"
 )
-
-// reference returns the reference's plugin as if it were linked in.
-func reference(t testing.TB) cni.Plugin {
-	t.Helper()
-	dir := os.Getenv("SEAM_REFERENCE_PLUGINS")
-	if dir == "" {
-		t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
-	}
-	p, err := wire.Path{Dirs: []string{dir}}.Find("bandwidth")
-	must(t, err)
-	return p
-}
 
 // TestLikeReference: same queues, same result, and each can check and delete what the
 // other made.
 func TestLikeReference(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
-		theirs := reference(t)
+		theirs, _ := plugintest.Reference(t, "bandwidth")
 		w := newWorld(t)
-		ours := bandwidth.New(w.host)
 		before := plugintest.State(t)
 		for _, keys := range []string{limits, `"ingressRate":12345678,"ingressBurst":999999`, `"egressRate":80000000000,"egressBurst":8000000000`,
 			`"runtimeConfig":{"bandwidth":{"IngressRate":1000000,"IngressBurst":2147483647}}`,
@@ -39,16 +24,16 @@ func TestLikeReference(t *testing.T) {
 			// A burst that does not fit: the reference takes its lowest bits, and refuses them in CHECK.
 			boundless := strings.Contains(keys, "2147483647") || strings.Contains(keys, "4294967295")
 			var queues, results [2]string
-			plugins := []cni.Plugin{ours, theirs}
+			plugins := []cni.Plugin{w, theirs}
 			for i, p := range plugins {
-				r := w.request(t, keys)
+				r := w.Request(conf(keys))
 				result, err := p.Add(ctx, r)
 				must(t, err)
 				r.Prev = result
 				if !boundless {
 					must(t, theirs.Check(ctx, r))
 				}
-				must(t, ours.Check(ctx, r))
+				must(t, w.Check(ctx, r))
 				b, err := wire.EncodeResult(result, "1.0.0")
 				must(t, err)
 				last := result.Interfaces[len(result.Interfaces)-1]
@@ -58,7 +43,7 @@ func TestLikeReference(t *testing.T) {
 				if links := plugintest.Run(t, nil, "ip", "link"); strings.Contains(links, "bwp") {
 					t.Errorf("%s: the other left:\n%s", keys, links)
 				}
-				must(t, ours.Del(ctx, r))
+				must(t, w.Del(ctx, r))
 				if diff := cmp.Diff(before, plugintest.State(t)); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", keys, diff)
 				}

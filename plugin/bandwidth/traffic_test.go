@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/seamnet/seam/netns/netnstest"
-	"github.com/seamnet/seam/plugin/bandwidth"
 	"github.com/seamnet/seam/plugin/plugintest"
 )
 
@@ -70,7 +69,6 @@ func TestRates(t *testing.T) {
 		for _, address := range []string{far4 + "/32", far6 + "/128"} {
 			plugintest.Run(t, nil, "ip", "addr", "add", address, "dev", "lo")
 		}
-		p := bandwidth.New(w.host)
 		for _, tt := range []struct {
 			name, keys       string
 			shaped, unshaped []string
@@ -79,26 +77,26 @@ func TestRates(t *testing.T) {
 			{"unshaped", limits + `,"unshapedSubnets":["10.1.0.0/16","fd00:1::/64"]`, []string{far4, far6}, []string{near4, near6}},
 			{"shaped", limits + `,"shapedSubnets":["192.0.2.1/32","2001:db8::/33"]`, []string{far4, far6}, []string{near4, near6}},
 		} {
-			r := w.request(t, tt.keys)
-			_, err := p.Add(ctx, r)
+			r := w.Request(conf(tt.keys))
+			_, err := w.Add(ctx, r)
 			must(t, err)
-			must(t, p.Check(ctx, r))
+			must(t, w.Check(ctx, r))
 			for i, addr := range append(tt.shaped, tt.unshaped...) {
 				for _, fromPod := range []bool{false, true} {
 					shaped := i < len(tt.shaped)
 					if shaped && tt.unshaped != nil && fromPod == (i == 0) {
 						continue // a second saved: the other family shows it
 					}
-					got := measure(t, w.pod, addr, fromPod)
+					got := measure(t, w.Pod, addr, fromPod)
 					if shaped && (got < least || got > most) || !shaped && got < unlimited {
 						t.Errorf("%s: %s, from the pod %t: %.0f bytes a second", tt.name, addr, fromPod, got)
 					}
 				}
 			}
-			must(t, p.Del(ctx, r))
+			must(t, w.Del(ctx, r))
 		}
 		for _, fromPod := range []bool{false, true} {
-			if got := measure(t, w.pod, near4, fromPod); got < unlimited {
+			if got := measure(t, w.Pod, near4, fromPod); got < unlimited {
 				t.Errorf("after DEL, from the pod %t: %.0f bytes a second", fromPod, got)
 			}
 		}

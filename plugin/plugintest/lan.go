@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seamnet/seam/cni"
-	"github.com/seamnet/seam/cni/wire"
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns/netnstest"
 )
@@ -84,19 +82,4 @@ func Reach(t testing.TB, from, to *netnstest.Pod, address string) {
 	if err != nil {
 		t.Errorf("%s: %v", address, err)
 	}
-}
-
-// Reference returns the reference plugin of that type and its IPAM plugins, from the
-// folder dir; the test is skipped if that is empty.
-func Reference(t testing.TB, dir, pluginType string) (cni.Plugin, cni.Finder) {
-	t.Helper()
-	if dir == "" {
-		t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
-	}
-	path := wire.Path{Dirs: []string{dir}}
-	p, err := path.Find(pluginType)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, path
 }

@@ -1,7 +1,8 @@
 // Package plugintest drives plugins in tests as a runtime would, in the calling
 // process: requests from configurations as administrators write them, and the
-// kernel's state as the lines that ip prints. It is not for production code, and it is not
-// the conformance suite. Its failures print the request that was made.
+// kernel's state as the lines that ip prints; with a Fixture, next to the reference plugin,
+// too. It is not for production code, and it is not the conformance suite. Its failures
+// print the request that was made.
 package plugintest
 
 import (
@@ -46,6 +47,15 @@ func Request(t testing.TB, conf string, pod *netnstest.Pod, id string, plugins c
 		r.NetNS = pod.Path
 	}
 	return r
+}
+
+// Conf returns the configuration of a plugin on the network net. The keys are members of a
+// JSON object as they stand between its braces, `"mtu":1400` say; there may be none.
+func Conf(pluginType, keys string) string {
+	if keys != "" {
+		keys = "," + keys
+	}
+	return `{"cniVersion":"1.1.0","name":"net","type":"` + pluginType + `"` + keys + `}`
 }
 
 // Run runs a program, inside the pod if one is given, and returns what it printed;

@@ -228,7 +228,7 @@ var conditioned = []struct {
 }
 
 func TestConditions(t *testing.T) {
-	dir := os.Getenv("SEAM_REFERENCE_PLUGINS")
+	withReference := os.Getenv("SEAM_REFERENCE_PLUGINS") != ""
 	netnstest.Host(t, func(t *testing.T) {
 		bridgeNF(t, false)
 		w := newWorld(t)
@@ -275,8 +275,8 @@ func TestConditions(t *testing.T) {
 			for _, keys := range []string{iptables, nftables} {
 				t.Run(tt.name+keys, func(t *testing.T) { passes(t, seam, keys, tt.want4, tt.want6, true) })
 			}
-			if tt.reference && dir != "" {
-				reference, _ := plugintest.Reference(t, dir, "portmap")
+			if tt.reference && withReference {
+				reference, _ := plugintest.Reference(t, "portmap")
 				t.Run("reference, "+tt.name+iptables, func(t *testing.T) { passes(t, reference, iptables, tt.want4, tt.want6, true) })
 				// ⚠ With this backend no neighbour of the pod gets its answers.
 				t.Run("reference, "+tt.name+nftables, func(t *testing.T) { passes(t, reference, nftables, tt.want4, tt.want6, false) })

@@ -2,35 +2,22 @@ package sbr_test
 
 import (
 	"net/netip"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/cni"
-	"github.com/seamnet/seam/cni/wire"
 	"github.com/seamnet/seam/netns/netnstest"
 	"github.com/seamnet/seam/plugin/bridge"
 	"github.com/seamnet/seam/plugin/plugintest"
 	"github.com/seamnet/seam/plugin/sbr"
 )
 
-func reference(t testing.TB) cni.Plugin {
-	t.Helper()
-	dir := os.Getenv("SEAM_REFERENCE_PLUGINS")
-	if dir == "" {
-		t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
-	}
-	p, err := wire.Path{Dirs: []string{dir}}.Find("sbr")
-	must(t, err)
-	return p
-}
-
 // TestLikeReference: same rules and tables, same result, and each can undo what the
 // other one made. The reference moves link-local routes, too, and copies each family's
 // routes to the other one's tables, where nothing finds them.
 func TestLikeReference(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
-		theirs := reference(t)
+		theirs, _ := plugintest.Reference(t, "sbr")
 		h := plugintest.Host(t)
 		ours, maker := sbr.New(h), bridge.New(h)
 		pod := netnstest.NewPod(t, "pod1")

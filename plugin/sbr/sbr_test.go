@@ -21,21 +21,10 @@ import (
 	"github.com/seamnet/seam/plugin/static"
 )
 
-var ctx = context.Background()
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func wantError(t *testing.T, when string, err error, want string) {
-	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%s: %v, want %q", when, err, want)
-	}
-}
+var (
+	ctx  = context.Background()
+	must = plugintest.Must
+)
 
 // ipam gives network n an address, a gateway and a default route of each family, and a
 // route to a corporate network.
@@ -312,7 +301,7 @@ func TestCheck(t *testing.T) {
 			must(t, err)
 			must(t, p.Check(ctx, r))
 			plugintest.Run(t, pod, "ip", strings.Fields(tt.breaks)...)
-			wantError(t, tt.breaks, p.Check(ctx, r), tt.want)
+			plugintest.WantError(t, tt.breaks, p.Check(ctx, r), cni.CodeInternal, tt.want)
 			for range 2 {
 				must(t, errors.Join(p.Del(ctx, request(made, "")), maker.Del(ctx, made)))
 			}
@@ -368,33 +357,36 @@ func TestInvalid(t *testing.T) {
 		pod := netnstest.NewPod(t, "pod1")
 		made := attach(t, bridge.New(h), "bridge", pod, 1)
 		before := routesOf(t, pod, "main", "100", "101")
-		for keys, want := range map[string]string{
-			`,"table":0`:                          "table 0: must be 1 to",
-			`,"table":-1`:                         "table -1",
-			`,"table":"x"`:                        "table",
-			`,"table":5,"addSourceHints":true`:    "with it no routes are made",
-			`,"gateways":["10.1.0.1","10.1.0.2"]`: "one IPv4 and one IPv6 address at most",
-			`,"gateways":["fd00::1","fd00::2"]`:   "one IPv4 and one IPv6 address at most",
-			`,"gateways":["0.0.0.0"]`:             "is no gateway's address",
-			`,"gateways":["10.1.0.1/24"]`:         "10.1.0.1/24",
-			`,"gateways":["::ffff:10.1.0.1"]`:     "is no gateway's address",
+		for _, tt := range []struct {
+			keys, want string
+			code       cni.Code
+		}{
+			{`,"table":0`, "table 0: must be 1 to", cni.CodeInvalidConfig},
+			{`,"table":-1`, "table -1", cni.CodeInvalidConfig},
+			{`,"table":"x"`, "table", cni.CodeDecoding},
+			{`,"table":5,"addSourceHints":true`, "with it no routes are made", cni.CodeInvalidConfig},
+			{`,"gateways":["10.1.0.1","10.1.0.2"]`, "one IPv4 and one IPv6 address at most", cni.CodeInvalidConfig},
+			{`,"gateways":["fd00::1","fd00::2"]`, "one IPv4 and one IPv6 address at most", cni.CodeInvalidConfig},
+			{`,"gateways":["0.0.0.0"]`, "is no gateway's address", cni.CodeInvalidConfig},
+			{`,"gateways":["10.1.0.1/24"]`, "10.1.0.1/24", cni.CodeDecoding},
+			{`,"gateways":["::ffff:10.1.0.1"]`, "is no gateway's address", cni.CodeInvalidConfig},
 		} {
-			_, err := sbr.New(h).Add(ctx, request(made, keys))
-			wantError(t, keys, err, want)
+			_, err := sbr.New(h).Add(ctx, request(made, tt.keys))
+			plugintest.WantError(t, tt.keys, err, tt.code, tt.want)
 		}
 		r := request(made, "")
 		r.Prev = &cni.Result{Interfaces: made.Prev.Interfaces}
 		_, err := sbr.New(h).Add(ctx, r)
-		wantError(t, "no addresses", err, "has no addresses")
+		plugintest.WantError(t, "no addresses", err, cni.CodeInvalidConfig, "has no addresses")
 		r.Prev = made.Prev.Clone() // others' addresses, those of the host's end say, are not the interface's
 		for i := range r.Prev.IPs {
 			r.Prev.IPs[i].Interface = new(int)
 		}
 		_, err = sbr.New(h).Add(ctx, r)
-		wantError(t, "others' addresses", err, "has no addresses of eth1")
+		plugintest.WantError(t, "others' addresses", err, cni.CodeInvalidConfig, "has no addresses of eth1")
 		r.Prev = nil
 		_, err = sbr.New(h).Add(ctx, r)
-		wantError(t, "no prevResult", err, "needs prevResult")
+		plugintest.WantError(t, "no prevResult", err, cni.CodeInvalidConfig, "needs prevResult")
 		if diff := cmp.Diff(before, routesOf(t, pod, "main", "100", "101")); diff != "" || rules(t, pod) != "" {
 			t.Errorf("touched (-want +got):\n%s%s", diff, rules(t, pod))
 		}

@@ -1,10 +1,8 @@
 package tap_test
 
 import (
-	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,68 +20,36 @@ const ipam = `"ipam":{"type":"static","addresses":[{"address":"10.1.0.5/24"}],"r
 
 var finder = cni.Registry{"static": static.New()}
 
-func conf(keys string) string {
-	return `{"cniVersion":"1.1.0","name":"net","type":"tap",` + keys + `}`
-}
+func conf(keys string) string { return plugintest.Conf("tap", keys) }
 
-type fixture struct {
-	*testing.T
-	plugin cni.Plugin
-	pod    *netnstest.Pod
-}
-
-func setup(t *testing.T) *fixture {
+func setup(t *testing.T) *plugintest.Fixture {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip("this kernel has no taps: make test-kernels runs this")
 	}
-	return &fixture{t, tap.New(plugintest.Host(t)), netnstest.NewPod(t, "pod1")}
-}
-
-func (f *fixture) request(keys string) *cni.Request {
-	f.Helper()
-	return plugintest.Request(f, conf(keys), f.pod, "c1", finder)
-}
-
-func (f *fixture) inside(args ...string) string {
-	f.Helper()
-	return plugintest.Run(f, f.pod, "ip", args...)
+	return plugintest.New(t, tap.New(plugintest.Host(t)), finder)
 }
 
 func TestAddAndDel(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
-		f.inside("link", "add", "br0", "address", "02:00:00:00:00:01", "type", "bridge")
-		before := f.inside("-o", "link") + plugintest.State(t)
-		r := f.request(`"multiQueue":true,"mtu":1400,"mac":"02:00:00:00:00:05","owner":54321,"group":54322,"bridge":"br0",` + ipam)
-		result, err := f.plugin.Add(context.Background(), r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := []cni.Interface{{Name: "eth0", MAC: []byte{2, 0, 0, 0, 0, 5}, Sandbox: f.pod.Path}}
-		if diff := cmp.Diff(want, result.Interfaces); diff != "" {
+		f.IP("link add br0 address 02:00:00:00:00:01 type bridge")
+		before := f.IP("-o link") + plugintest.State(t)
+		r := f.Request(conf(`"multiQueue":true,"mtu":1400,"mac":"02:00:00:00:00:05","owner":54321,"group":54322,"bridge":"br0",` + ipam))
+		f.Attach(f, r)
+		want := []cni.Interface{{Name: "eth0", MAC: []byte{2, 0, 0, 0, 0, 5}, Sandbox: f.Pod.Path}}
+		if diff := cmp.Diff(want, r.Prev.Interfaces); diff != "" {
 			t.Errorf("interfaces (-want +got):\n%s", diff)
 		}
-		got := f.inside("-d", "link", "show", "eth0") + f.inside("addr", "show", "eth0") + f.inside("route")
+		got := f.IP("-d link show eth0") + f.IP("addr show eth0") + f.IP("route")
 		for _, want := range []string{"mtu 1400", "master br0", "tun type tap", "multi_queue numqueues", "persist on", "user 54321", "group 54322", "10.1.0.5/24"} {
 			if !strings.Contains(got, want) {
 				t.Errorf("want %q in\n%s", want, got)
 			}
 		}
-		r.Prev = result
-		if err := f.plugin.Check(context.Background(), r); err != nil {
-			t.Errorf("check: %v", err)
-		}
-		for range 2 {
-			if err := f.plugin.Del(context.Background(), r); err != nil {
-				t.Errorf("del: %v", err)
-			}
-		}
-		if diff := cmp.Diff(before, f.inside("-o", "link")+plugintest.State(t)); diff != "" {
+		f.Passes(r)
+		f.DetachTwice(r)
+		if diff := cmp.Diff(before, f.IP("-o link")+plugintest.State(t)); diff != "" {
 			t.Errorf("(-before +after):\n%s", diff)
-		}
-		r.NetNS = "/run/netns/gone"
-		if err := f.plugin.Del(context.Background(), r); err != nil {
-			t.Errorf("del without namespace: %v", err)
 		}
 	})
 }
@@ -92,13 +58,11 @@ func TestAddAndDel(t *testing.T) {
 func TestAttach(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
-		if _, err := f.plugin.Add(context.Background(), f.request(`"mac":"02:00:00:00:00:05","owner":0`)); err != nil {
-			t.Fatal(err)
-		}
-		if got := f.inside("link", "show", "eth0"); !strings.Contains(got, "NO-CARRIER") {
+		f.Attach(f, f.Request(conf(`"mac":"02:00:00:00:00:05","owner":0`)))
+		if got := f.IP("link show eth0"); !strings.Contains(got, "NO-CARRIER") {
 			t.Errorf("nobody is attached yet: %s", got)
 		}
-		err := f.pod.NS.Do(func() error {
+		err := f.Pod.NS.Do(func() error {
 			file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 			if err != nil {
 				return err
@@ -121,7 +85,7 @@ func TestAttach(t *testing.T) {
 		if err != nil {
 			t.Errorf("attach: %v", err)
 		}
-		f.inside("link", "show", "eth0") // it stays without a program
+		f.IP("link show eth0") // it stays without a program
 	})
 }
 
@@ -134,20 +98,15 @@ func TestMAC(t *testing.T) {
 			{`"mac":"02:00:00:00:00:01","runtimeConfig":{"mac":"02:00:00:00:00:03"}`, "02:00:00:00:00:02", "02:00:00:00:00:03"},
 			{`"owner":1,"group":1,"mac":"02:00:00:00:00:04"`, "", "02:00:00:00:00:04"}, // the reference forgets it
 		} {
-			r := f.request(c.keys)
+			r := f.Request(conf(c.keys))
 			if c.args != "" {
 				r.Args = cni.Args{{Key: "MAC", Value: c.args}}
 			}
-			result, err := f.plugin.Add(context.Background(), r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := result.Interfaces[0].MAC.String(); got != c.want || !strings.Contains(f.inside("link", "show", "eth0"), c.want) {
+			f.Attach(f, r)
+			if got := r.Prev.Interfaces[0].MAC.String(); got != c.want || !strings.Contains(f.IP("link show eth0"), c.want) {
 				t.Errorf("%+v: got %s", c, got)
 			}
-			if err := f.plugin.Del(context.Background(), r); err != nil {
-				t.Error(err)
-			}
+			f.Detach(f, r)
 		}
 	})
 }
@@ -157,15 +116,13 @@ func TestExistingInterface(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
 		for _, made := range []string{"tuntap add mode tap name eth0", "link add eth0 type veth peer name x"} {
-			f.inside(strings.Fields(made)...)
-			before := f.inside("-d", "link")
-			if _, err := cni.Add(context.Background(), f.plugin, f.request(`"mtu":1300,`+ipam)); cni.CodeOf(err) != cni.CodeExists {
-				t.Errorf("%s: %v, want code %d", made, err, cni.CodeExists)
-			}
-			if diff := cmp.Diff(before, f.inside("-d", "link")); diff != "" {
+			f.IP(made)
+			before := f.IP("-d link")
+			f.Refuses("over "+made, f.Request(conf(`"mtu":1300,`+ipam)), cni.CodeExists)
+			if diff := cmp.Diff(before, f.IP("-d link")); diff != "" {
 				t.Errorf("%s (-before +after):\n%s", made, diff)
 			}
-			f.inside("link", "del", "eth0")
+			f.IP("link del eth0")
 		}
 	})
 }
@@ -173,8 +130,8 @@ func TestExistingInterface(t *testing.T) {
 func TestFailedAddLeavesNothing(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
-		f.inside("link", "add", "notbr", "type", "veth", "peer", "name", "x")
-		before := f.inside("-o", "link")
+		f.IP("link add notbr type veth peer name x")
+		before := f.IP("-o link")
 		for keys, want := range map[string]string{
 			`"ipam":{"type":"nowhere"}`:        "nowhere",
 			`"ipam":{"type":"static"}`:         "address",
@@ -188,11 +145,11 @@ func TestFailedAddLeavesNothing(t *testing.T) {
 			`"selinuxContext":"a:b:c"`:         `selinuxContext "a:b:c"`,
 			`"selinuxcontext":"a:b:c","mtu":9`: `selinuxContext "a:b:c"`,
 		} {
-			_, err := cni.Add(context.Background(), f.plugin, f.request(keys))
+			_, err := cni.Add(f.Context(), f, f.Request(conf(keys)))
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "roll back") {
 				t.Errorf("%s: %v, want %q", keys, err, want)
 			}
-			if diff := cmp.Diff(before, f.inside("-o", "link")); diff != "" {
+			if diff := cmp.Diff(before, f.IP("-o link")); diff != "" {
 				t.Errorf("%s (-before +after):\n%s", keys, diff)
 			}
 		}
@@ -202,13 +159,9 @@ func TestFailedAddLeavesNothing(t *testing.T) {
 func TestCheck(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
-		f.inside("link", "add", "br0", "type", "bridge")
-		r := f.request(`"owner":1000,"mtu":1400,"mac":"02:00:00:00:00:05","bridge":"br0",` + ipam)
-		result, err := f.plugin.Add(context.Background(), r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Prev = result
+		f.IP("link add br0 type bridge")
+		r := f.Request(conf(`"owner":1000,"mtu":1400,"mac":"02:00:00:00:00:05","bridge":"br0",` + ipam))
+		f.Attach(f, r)
 		for _, broken := range []struct{ do, want, undo string }{
 			{"link set eth0 down", "is down", "link set eth0 up"},
 			{"link set eth0 mtu 1300", "has MTU 1300, not 1400", "link set eth0 mtu 1400"},
@@ -221,12 +174,10 @@ func TestCheck(t *testing.T) {
 			{"link set eth0 up", "has several queues: true, not false", "link del eth0"},
 			{"link add eth0 type veth peer name x", "is a veth, not a tap", ""},
 		} {
-			f.inside(strings.Fields(broken.do)...)
-			if err := f.plugin.Check(context.Background(), r); err == nil || !strings.Contains(err.Error(), broken.want) {
-				t.Errorf("%s: %v, want %q", broken.do, err, broken.want)
-			}
+			f.IP(broken.do)
+			f.Finds(r, broken.want)
 			if broken.undo != "" {
-				f.inside(strings.Fields(broken.undo)...)
+				f.IP(broken.undo)
 			}
 		}
 	})
@@ -236,46 +187,10 @@ func TestCheck(t *testing.T) {
 func TestBesideReference(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
-		dir := os.Getenv("SEAM_REFERENCE_PLUGINS")
-		if dir == "" {
-			t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
-		}
-		reference := func(verb string, r *cni.Request) {
-			t.Helper()
-			cmd := exec.Command(filepath.Join(dir, "tap"))
-			cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID=c1", "CNI_NETNS="+r.NetNS, "CNI_IFNAME=eth0", "CNI_PATH="+dir)
-			cmd.Stdin = strings.NewReader(string(r.Config.JSON))
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("reference %s: %v\n%s", verb, err, out)
-			}
-		}
-		// Programs say anew what they want of the first two when they attach. The tag is ours alone.
-		unlike := regexp.MustCompile(`pi (on|off) vnet_hdr (on|off)|(?m)^ +alias seam:.*\n|^\d+: |fe80::\S+|[0-9a-f:]{17} brd|qdisc \S+|valid_lft.*`)
-		state := func() string {
-			return unlike.ReplaceAllString(f.inside("-d", "link")+f.inside("addr")+f.inside("route"), "")
-		}
+		// Programs say anew what they want of the first two when they attach.
+		unlike := regexp.MustCompile(`pi (on|off) vnet_hdr (on|off)|qdisc \S+`)
 		for _, keys := range []string{ipam, `"owner":1000,` + ipam, `"owner":1000,"group":1000,"multiQueue":true,` + ipam, `"mtu":1400,"mac":"02:00:00:00:00:05"`} {
-			r := f.request(keys)
-			result, err := f.plugin.Add(context.Background(), r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ours := state()
-			reference("DEL", r)
-			reference("ADD", r)
-			if diff := cmp.Diff(state(), ours); diff != "" {
-				t.Errorf("%s (-reference +ours):\n%s", keys, diff)
-			}
-			r.Prev = &cni.Result{IPs: result.IPs, Routes: result.Routes}
-			if err := f.plugin.Check(context.Background(), r); err != nil {
-				t.Errorf("%s: check of the reference's: %v", keys, err)
-			}
-			if err := f.plugin.Del(context.Background(), r); err != nil {
-				t.Error(err)
-			}
-			if out, err := plugintest.Try(f.pod, "ip", "link", "show", "eth0"); err == nil {
-				t.Errorf("%s: left: %s", keys, out)
-			}
+			f.WantLikeReference(f.Request(conf(keys)), plugintest.Unlike{MAC: !strings.Contains(keys, "mac"), State: unlike})
 		}
 	})
 }
@@ -283,19 +198,15 @@ func TestBesideReference(t *testing.T) {
 func TestStatus(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		f := setup(t)
-		if err := f.plugin.Status(context.Background(), f.request(ipam)); err != nil {
+		if err := f.Status(f.Context(), f.Request(conf(ipam))); err != nil {
 			t.Error(err)
 		}
-		err := f.plugin.Status(context.Background(), f.request(`"mac":"zz","bridge":"a b","mtu":-1`))
-		for _, want := range []string{`MAC address "zz"`, "bridge: interface name", "mtu -1"} {
-			if cni.CodeOf(err) != cni.CodeInvalidConfig || !strings.Contains(err.Error(), want) {
-				t.Errorf("nonsense: %v, want %q", err, want)
-			}
-		}
+		err := f.Status(f.Context(), f.Request(conf(`"mac":"zz","bridge":"a b","mtu":-1`)))
+		plugintest.WantError(t, "nonsense", err, cni.CodeInvalidConfig, `MAC address "zz"`, "bridge: interface name", "mtu -1")
 		if err := unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.plugin.Status(context.Background(), f.request(ipam)); cni.CodeOf(err) != cni.CodeNotAvailable {
+		if err := f.Status(f.Context(), f.Request(conf(ipam))); cni.CodeOf(err) != cni.CodeNotAvailable {
 			t.Errorf("without /dev/net/tun: %v", err)
 		}
 	})

@@ -14,30 +14,19 @@ import (
 	"github.com/seamnet/seam/plugin/plugintest"
 )
 
-func reference(t testing.TB) cni.Plugin {
-	t.Helper()
-	dir := os.Getenv("SEAM_REFERENCE_PLUGINS")
-	if dir == "" {
-		t.Skip("needs the reference plugins: set SEAM_REFERENCE_PLUGINS to their folder, as make test does")
-	}
-	p, err := wire.Path{Dirs: []string{dir}}.Find("tuning")
-	must(t, err)
-	return p
-}
-
 // TestLikeReference: same state, result and file, and each can check and restore what
 // the other one changed.
 func TestLikeReference(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
-		theirs := reference(t)
+		theirs, _ := plugintest.Reference(t, "tuning")
 		w := newWorld(t)
-		before := w.state(t)
-		plugins := []cni.Plugin{w.p, theirs}
+		before := state(w)
+		plugins := []cni.Plugin{w, theirs}
 		for _, keys := range []string{all, `"mtu":1400`, `"allmulti":false,"txQLen":0`, all + `,"sysctl":{"net.ipv4.conf.IFNAME.arp_filter":"1"}`,
 			`"runtimeConfig":{"mac":"` + mac + `"}`, `"args":{"cni":{"mtu":1400,"promisc":true}}`, ""} {
 			var states, results, backups [2]string
 			for i, p := range plugins {
-				r := w.request(t, keys)
+				r := w.Request(conf(keys))
 				result, err := p.Add(ctx, r)
 				must(t, err)
 				r.Prev = result
@@ -46,15 +35,15 @@ func TestLikeReference(t *testing.T) {
 				}
 				b, err := wire.EncodeResult(result, "1.0.0")
 				must(t, err)
-				states[i], results[i], backups[i] = w.state(t), string(b), backup(t)
+				states[i], results[i], backups[i] = state(w), string(b), backup(t)
 				must(t, plugins[1-i].Del(ctx, r)) // the other one's
-				if got := w.state(t); got != before && !strings.Contains(keys, "sysctl") {
+				if got := state(w); got != before && !strings.Contains(keys, "sysctl") {
 					t.Errorf("%s: not restored (-want +got):\n%s", keys, cmp.Diff(before, got))
 				}
 				if left := files(t, dataDir); left != "" {
 					t.Errorf("%s: left %s", keys, left)
 				}
-				plugintest.Run(t, w.pod, "sysctl", "-w", "net.ipv4.conf.eth0.arp_filter=0")
+				plugintest.Run(t, w.Pod, "sysctl", "-w", "net.ipv4.conf.eth0.arp_filter=0")
 			}
 			for what, got := range map[string][2]string{"state": states, "result": results, "backup": backups} {
 				if diff := cmp.Diff(got[1], got[0]); diff != "" {

@@ -18,21 +18,10 @@ import (
 	"github.com/seamnet/seam/plugin/tuning"
 )
 
-var ctx = context.Background()
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func wantError(t *testing.T, when string, err error, want string) {
-	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%s: %v, want %q", when, err, want)
-	}
-}
+var (
+	ctx  = context.Background()
+	must = plugintest.Must
+)
 
 const (
 	interfaceConf = `{"cniVersion":"1.1.0","name":"net","type":"ptp","ipam":{"type":"static","addresses":[{"address":"10.1.0.5/24"},{"address":"fd00:1::5/64"}]}}`
@@ -44,38 +33,23 @@ const (
 	dataDir = "/run/cni/tuning"
 )
 
-type world struct {
-	pod  *netnstest.Pod
-	prev *cni.Result
-	p    cni.Plugin
-}
-
-func newWorld(t *testing.T) *world {
+// newWorld is a host with a pod that ptp attached.
+func newWorld(t *testing.T) *plugintest.Fixture {
 	t.Helper()
 	h := plugintest.Host(t)
-	w := &world{pod: netnstest.NewPod(t, "pod1"), p: tuning.New(h)}
-	r := plugintest.Request(t, interfaceConf, w.pod, "c1", cni.Registry{"static": static.New()})
-	result, err := ptp.New(h).Add(ctx, r)
-	must(t, err)
-	w.prev = result
+	w := plugintest.New(t, tuning.New(h), cni.Registry{"static": static.New()})
+	made := w.Request(interfaceConf)
+	w.Attach(ptp.New(h), made)
+	w.Prev = made.Prev
 	return w
 }
 
-func (w *world) request(t testing.TB, keys string) *cni.Request {
-	t.Helper()
-	if keys != "" {
-		keys = "," + keys
-	}
-	r := plugintest.Request(t, `{"cniVersion":"1.1.0","name":"net","type":"tuning"`+keys+`}`, w.pod, "c1", nil)
-	r.Prev = w.prev
-	return r
-}
+func conf(keys string) string { return plugintest.Conf("tuning", keys) }
 
 // state is all that the plugin may change.
-func (w *world) state(t testing.TB) string {
-	t.Helper()
-	l := plugintest.Run(t, w.pod, "ip", "-o", "link", "show", "eth0")
-	return l + plugintest.Run(t, w.pod, "sysctl", "net.ipv4.conf.eth0.arp_filter", "net.core.somaxconn", "net.ipv4.ip_local_port_range")
+func state(w *plugintest.Fixture) string {
+	w.Helper()
+	return w.IP("-o link show eth0") + plugintest.Run(w, w.Pod, "sysctl", "net.ipv4.conf.eth0.arp_filter", "net.core.somaxconn", "net.ipv4.ip_local_port_range")
 }
 
 func files(t testing.TB, dir string) string {
@@ -95,17 +69,17 @@ func files(t testing.TB, dir string) string {
 func TestTuning(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		before := w.state(t)
-		r := w.request(t, all+","+sysctls)
-		result, err := w.p.Add(ctx, r)
+		before := state(w)
+		r := w.Request(conf(all + "," + sysctls))
+		result, err := w.Add(ctx, r)
 		must(t, err)
 		if got := result.Interfaces[1]; got.MAC.String() != mac || got.Name != "eth0" {
 			t.Errorf("result: %+v", result.Interfaces)
 		}
-		if got := result.Interfaces[0]; got.MAC.String() != w.prev.Interfaces[0].MAC.String() {
+		if got := result.Interfaces[0]; got.MAC.String() != w.Prev.Interfaces[0].MAC.String() {
 			t.Errorf("the host's end: %+v", got)
 		}
-		got := w.state(t)
+		got := state(w)
 		for _, want := range []string{
 			mac, "mtu 1400", "PROMISC", "ALLMULTI", "qlen 77",
 			"eth0.arp_filter = 1", "somaxconn = 500", "port_range = 2000\t3000",
@@ -115,10 +89,10 @@ func TestTuning(t *testing.T) {
 			}
 		}
 		r.Prev = result
-		must(t, w.p.Check(ctx, r))
+		must(t, w.Check(ctx, r))
 		for range 2 {
-			must(t, w.p.Del(ctx, r))
-			if diff := cmp.Diff(before, w.state(t)); diff != "" {
+			must(t, w.Del(ctx, r))
+			if diff := cmp.Diff(before, state(w)); diff != "" {
 				t.Errorf("DEL (-want +got):\n%s", diff)
 			}
 		}
@@ -126,9 +100,9 @@ func TestTuning(t *testing.T) {
 			t.Errorf("left: %s", left)
 		}
 		// Nothing asked for, nothing written down.
-		result, err = w.p.Add(ctx, w.request(t, ""))
+		result, err = w.Add(ctx, w.Request(conf("")))
 		must(t, err)
-		must(t, w.p.Check(ctx, w.request(t, "")))
+		must(t, w.Check(ctx, w.Request(conf(""))))
 		if left := files(t, dataDir); left != "" || len(result.Interfaces) != 2 {
 			t.Errorf("files %s, result %+v", left, result)
 		}
@@ -156,17 +130,17 @@ func TestWishes(t *testing.T) {
 			{"slashes", `"sysctl":{"net/ipv4/conf/IFNAME/arp_filter":"1"}`, "", "arp_filter = 1"},
 			{"only to be written", `"sysctl":{"net.ipv4.route.flush":"1","net.core.somaxconn":"503"}`, "", "somaxconn = 503"},
 		} {
-			r := w.request(t, tt.keys)
+			r := w.Request(conf(tt.keys))
 			args, err := cni.ParseArgs(tt.args)
 			must(t, err)
 			r.Args = args
-			r.Prev, err = w.p.Add(ctx, r)
+			r.Prev, err = w.Add(ctx, r)
 			must(t, err)
-			if got := w.state(t); !strings.Contains(got, tt.want) {
+			if got := state(w); !strings.Contains(got, tt.want) {
 				t.Errorf("%s: want %q in %s", tt.name, tt.want, got)
 			}
-			must(t, w.p.Check(ctx, r))
-			must(t, w.p.Del(ctx, r))
+			must(t, w.Check(ctx, r))
+			must(t, w.Del(ctx, r))
 		}
 	})
 }
@@ -175,17 +149,17 @@ func TestWishes(t *testing.T) {
 func TestDottedName(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		plugintest.Run(t, w.pod, "ip", "link", "set", "eth0", "down")
-		plugintest.Run(t, w.pod, "ip", "link", "set", "eth0", "name", "eth0.5")
+		w.IP("link set eth0 down")
+		w.IP("link set eth0 name eth0.5")
 		for _, key := range []string{"net.ipv4.conf.IFNAME.arp_filter", "net/ipv4/conf/eth0.5/arp_filter"} {
-			r := w.request(t, fmt.Sprintf(`"sysctl":{%q:"1"}`, key))
+			r := w.Request(conf(fmt.Sprintf(`"sysctl":{%q:"1"}`, key)))
 			r.IfName = "eth0.5"
-			_, err := w.p.Add(ctx, r)
+			_, err := w.Add(ctx, r)
 			must(t, err)
-			if got := plugintest.Run(t, w.pod, "cat", "/proc/sys/net/ipv4/conf/eth0.5/arp_filter"); got != "1\n" {
+			if got := plugintest.Run(t, w.Pod, "cat", "/proc/sys/net/ipv4/conf/eth0.5/arp_filter"); got != "1\n" {
 				t.Errorf("%s: %s", key, got)
 			}
-			must(t, w.p.Del(ctx, r))
+			must(t, w.Del(ctx, r))
 		}
 	})
 }
@@ -202,22 +176,19 @@ func TestCheck(t *testing.T) {
 			"sysctl -w net.core.somaxconn=9":             `sysctl net/core/somaxconn is "9", not "500"`,
 			"sysctl -w net.ipv4.conf.eth0.arp_filter=0":  `arp_filter is "0", not "1"`,
 		} {
-			r := w.request(t, all+","+sysctls)
-			_, err := w.p.Add(ctx, r)
+			r := w.Request(conf(all + "," + sysctls))
+			_, err := w.Add(ctx, r)
 			must(t, err)
-			must(t, w.p.Check(ctx, r))
+			must(t, w.Check(ctx, r))
 			args := strings.Fields(breaks)
-			plugintest.Run(t, w.pod, args[0], args[1:]...)
-			wantError(t, breaks, w.p.Check(ctx, r), want)
-			must(t, w.p.Del(ctx, r))
+			plugintest.Run(t, w.Pod, args[0], args[1:]...)
+			w.Finds(r, want)
+			must(t, w.Del(ctx, r))
 		}
-		plugintest.Run(t, w.pod, "ip", "link", "set", "eth0", "promisc", "on", "allmulticast", "on")
-		err := w.p.Check(ctx, w.request(t, `"mtu":1400,"allmulti":false`))
-		for _, want := range []string{"promisc true, not false", "allmulti true, not false", "mtu 1500"} {
-			wantError(t, "all at once", err, want)
-		}
-		plugintest.Run(t, w.pod, "ip", "link", "del", "eth0")
-		wantError(t, "gone", w.p.Check(ctx, w.request(t, all)), "link eth0")
+		w.IP("link set eth0 promisc on allmulticast on")
+		w.Finds(w.Request(conf(`"mtu":1400,"allmulti":false`)), "promisc true, not false", "allmulti true, not false", "mtu 1500")
+		w.IP("link del eth0")
+		w.Finds(w.Request(conf(all)), "link eth0")
 	})
 }
 
@@ -225,47 +196,47 @@ func TestCheck(t *testing.T) {
 func TestDel(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		before := w.state(t)
+		before := state(w)
 		add := func(keys string) {
 			t.Helper()
-			_, err := w.p.Add(ctx, w.request(t, keys))
+			_, err := w.Add(ctx, w.Request(conf(keys)))
 			must(t, err)
 		}
 		add(all + "," + sysctls)
-		r := w.request(t, `"mtu":"broken","sysctl":5`)
+		r := w.Request(conf(`"mtu":"broken","sysctl":5`))
 		r.Prev = nil
-		must(t, w.p.Del(ctx, r))
-		if diff := cmp.Diff(before, w.state(t)); diff != "" {
+		must(t, w.Del(ctx, r))
+		if diff := cmp.Diff(before, state(w)); diff != "" {
 			t.Errorf("invalid configuration (-want +got):\n%s", diff)
 		}
 
 		add(all)
-		stranger := w.request(t, "")
+		stranger := w.Request(conf(""))
 		stranger.Network = "other" // was refused: the interface is this network's
-		must(t, w.p.Del(ctx, stranger))
-		must(t, w.p.Check(ctx, w.request(t, all)))
+		must(t, w.Del(ctx, stranger))
+		must(t, w.Check(ctx, w.Request(conf(all))))
 		add(`"mtu":1350`) // a second one of the chain: the first one's values are the original ones
-		must(t, w.p.Del(ctx, w.request(t, `"mtu":1350`)))
-		must(t, w.p.Del(ctx, w.request(t, all)))
-		if diff := cmp.Diff(before, w.state(t)); diff != "" {
+		must(t, w.Del(ctx, w.Request(conf(`"mtu":1350`))))
+		must(t, w.Del(ctx, w.Request(conf(all))))
+		if diff := cmp.Diff(before, state(w)); diff != "" {
 			t.Errorf("two in a chain (-want +got):\n%s", diff)
 		}
 
 		for name, path := range map[string]string{"no namespace": "", "namespace gone": "/run/netns/none"} {
 			add(all)
-			r := w.request(t, all)
+			r := w.Request(conf(all))
 			r.NetNS = path
-			must(t, w.p.Del(ctx, r))
-			must(t, w.p.Del(ctx, r))
+			must(t, w.Del(ctx, r))
+			must(t, w.Del(ctx, r))
 			if left := files(t, dataDir); left != "" {
 				t.Errorf("%s: left %s", name, left)
 			}
-			plugintest.Run(t, w.pod, "ip", "link", "set", "eth0", "mtu", "1500", "promisc", "off")
+			w.IP("link set eth0 mtu 1500 promisc off")
 		}
 		add(all)
 		must(t, os.WriteFile(dataDir+"/c1_eth0.json.tmp", []byte("{"), 0o600)) // a killed ADD's
-		plugintest.Run(t, w.pod, "ip", "link", "del", "eth0")
-		must(t, w.p.Del(ctx, w.request(t, all)))
+		w.IP("link del eth0")
+		must(t, w.Del(ctx, w.Request(conf(all))))
 		if left := files(t, dataDir); left != "" {
 			t.Errorf("interface gone: left %s", left)
 		}
@@ -276,16 +247,16 @@ func TestDel(t *testing.T) {
 func TestFailedAdd(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.prev.IPs = w.prev.IPs[:1] // without IPv6, any MTU is the kernel's to judge
-		before := w.state(t)
+		w.Prev.IPs = w.Prev.IPs[:1] // without IPv6, any MTU is the kernel's to judge
+		before := state(w)
 		for keys, want := range map[string]string{
 			`"sysctl":{"net.core.somaxconn":"500","net.ipv4.conf.IFNAME.arp_filter":"many"}`: "arp_filter",
 			`"sysctl":{"net.core.somaxconn":"500","net.ipv4.conf.none.arp_filter":"1"}`:      "conf/none/arp_filter",
 			`"sysctl":{"net.core.somaxconn":"500"},"mtu":60,"mac":"` + mac + `"`:             "mtu 60",
 		} {
-			_, err := cni.Add(ctx, w.p, w.request(t, keys))
-			wantError(t, keys, err, want)
-			if diff := cmp.Diff(before, w.state(t)); diff != "" {
+			_, err := cni.Add(ctx, w, w.Request(conf(keys)))
+			plugintest.WantError(t, keys, err, cni.CodeInternal, want)
+			if diff := cmp.Diff(before, state(w)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", keys, diff)
 			}
 			if left := files(t, dataDir); left != "" {
@@ -302,7 +273,7 @@ func TestGC(t *testing.T) {
 		keys := fmt.Sprintf(`"mtu":1400,"dataDir":%q`, dir)
 		var live cni.Attachment
 		for _, id := range []string{"live", "dead", "other"} {
-			r := w.request(t, keys)
+			r := w.Request(conf(keys))
 			r.ContainerID = id
 			switch id {
 			case "live":
@@ -310,31 +281,31 @@ func TestGC(t *testing.T) {
 			case "other":
 				r.Network = "other"
 			}
-			_, err := w.p.Add(ctx, r)
+			_, err := w.Add(ctx, r)
 			must(t, err)
 		}
 		must(t, os.WriteFile(filepath.Join(dir, "theirs_eth0.json"), []byte(`{"mtu": 1500}`), 0o600))
-		gc := w.request(t, keys)
+		gc := w.Request(conf(keys))
 		gc.Attachment = cni.Attachment{Network: "net"}
-		must(t, w.p.GC(ctx, gc))
+		must(t, w.GC(ctx, gc))
 		if got := files(t, dir); got != "dead_eth0.json live_eth0.json other_eth0.json theirs_eth0.json" {
 			t.Errorf("no list: %s", got)
 		}
 		gc.Valid = []cni.Attachment{live}
-		must(t, w.p.GC(ctx, gc))
+		must(t, w.GC(ctx, gc))
 		if got := files(t, dir); got != "live_eth0.json other_eth0.json theirs_eth0.json" {
 			t.Errorf("with a list: %s", got)
 		}
-		gc = w.request(t, "") // a folder that is not there
+		gc = w.Request(conf("")) // a folder that is not there
 		gc.Valid = []cni.Attachment{}
-		must(t, w.p.GC(ctx, gc))
+		must(t, w.GC(ctx, gc))
 	})
 }
 
 func TestInvalid(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		before := w.state(t)
+		before := state(w)
 		for _, tt := range []struct {
 			keys, want string
 			code       cni.Code
@@ -355,24 +326,21 @@ func TestInvalid(t *testing.T) {
 			{`"allmulti":"yes"`, "allmulti", cni.CodeDecoding},
 			{`"dataDir":"x","mtu":1400`, "absolute path", cni.CodeInvalidConfig},
 		} {
-			_, err := w.p.Add(ctx, w.request(t, tt.keys))
-			wantError(t, tt.keys, err, tt.want)
-			if cni.CodeOf(err) != tt.code {
-				t.Errorf("%s: code %d, want %d", tt.keys, cni.CodeOf(err), tt.code)
-			}
+			_, err := w.Add(ctx, w.Request(conf(tt.keys)))
+			plugintest.WantError(t, tt.keys, err, tt.code, tt.want)
 		}
-		r := w.request(t, all)
+		r := w.Request(conf(all))
 		r.Prev = nil
-		_, err := w.p.Add(ctx, r)
-		wantError(t, "ADD", err, "needs prevResult")
-		wantError(t, "CHECK", w.p.Check(ctx, r), "needs prevResult")
-		r = w.request(t, all)
+		_, err := w.Add(ctx, r)
+		plugintest.WantError(t, "ADD", err, cni.CodeInvalidConfig, "needs prevResult")
+		plugintest.WantError(t, "CHECK", w.Check(ctx, r), cni.CodeInvalidConfig, "needs prevResult")
+		r = w.Request(conf(all))
 		r.Args = cni.Args{{Key: "FOO", Value: "1"}}
-		_, err = w.p.Add(ctx, r)
-		wantError(t, "unknown argument", err, "FOO")
-		must(t, w.p.Status(ctx, w.request(t, all)))
-		wantError(t, "STATUS", w.p.Status(ctx, w.request(t, `"mtu":-1`)), "mtu -1")
-		if diff := cmp.Diff(before, w.state(t)); diff != "" || files(t, dataDir) != "" {
+		_, err = w.Add(ctx, r)
+		plugintest.WantError(t, "unknown argument", err, cni.CodeInvalidEnvironment, "FOO")
+		must(t, w.Status(ctx, w.Request(conf(all))))
+		plugintest.WantError(t, "STATUS", w.Status(ctx, w.Request(conf(`"mtu":-1`))), cni.CodeInvalidConfig, "mtu -1")
+		if diff := cmp.Diff(before, state(w)); diff != "" || files(t, dataDir) != "" {
 			t.Errorf("touched (-want +got):\n%s%s", diff, files(t, dataDir))
 		}
 	})
@@ -381,7 +349,7 @@ func TestInvalid(t *testing.T) {
 func TestAllowlist(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)
-		before := w.state(t)
+		before := state(w)
 		must(t, os.MkdirAll("/etc/cni/tuning", 0o755))
 		list := func(text string) { must(t, os.WriteFile("/etc/cni/tuning/allowlist.conf", []byte(text), 0o644)) }
 		list("\n  ^net\\.core\\.somaxconn$  \n^net.ipv4.conf.IFNAME.[a-z_]*$\n")
@@ -394,20 +362,20 @@ func TestAllowlist(t *testing.T) {
 			`"args":{"cni":{"sysctl":{"net.ipv4.ip_forward":"1"}}}`:                    false,
 			`"mtu":1400`: true,
 		} {
-			_, err := w.p.Add(ctx, w.request(t, keys))
+			_, err := w.Add(ctx, w.Request(conf(keys)))
 			if (err == nil) != ok || !ok && !strings.Contains(err.Error(), "does not allow it") {
 				t.Errorf("%s: %v", keys, err)
 			}
-			must(t, w.p.Del(ctx, w.request(t, keys)))
+			must(t, w.Del(ctx, w.Request(conf(keys))))
 		}
 		denied := tuning.Config{Sysctl: tuning.Sysctls{{Key: "net.ipv4.ip_forward", Value: "1"}}}
-		wantError(t, "available", denied.Available(nil), "net.ipv4.ip_forward: /etc/cni/tuning/allowlist.conf does not allow it")
+		plugintest.WantError(t, "available", denied.Available(nil), cni.CodeInvalidConfig, "net.ipv4.ip_forward: /etc/cni/tuning/allowlist.conf does not allow it")
 		denied.Sysctl[0].Key = "net.core.somaxconn"
 		must(t, denied.Available(nil))
 		list("(\n")
-		_, err := w.p.Add(ctx, w.request(t, sysctls))
-		wantError(t, "broken list", err, "allowlist.conf: error parsing regexp")
-		if diff := cmp.Diff(before, w.state(t)); diff != "" {
+		_, err := w.Add(ctx, w.Request(conf(sysctls)))
+		plugintest.WantError(t, "broken list", err, cni.CodeInternal, "allowlist.conf: error parsing regexp")
+		if diff := cmp.Diff(before, state(w)); diff != "" {
 			t.Errorf("touched (-want +got):\n%s", diff)
 		}
 	})
