@@ -73,7 +73,7 @@ func (op *operation) chain() ([]*traced, error) {
 // vacate makes sure that the attachment does not exist, not even half.
 func (op *operation) vacate(ctx context.Context) error {
 	a := op.attachment()
-	if err := op.rt.recoverFailed(ctx, op.rt.failedFile(a), a.Network); err != nil {
+	if err := op.rt.recoverFailed(ctx, op.rt.failedFile(a), op.network); err != nil {
 		return err
 	}
 	r, err := op.rt.record(a)
@@ -104,7 +104,7 @@ func (op *operation) addAll(ctx context.Context, chain []*traced) (*cni.Result, 
 		switch {
 		case err == nil:
 			result = next
-		case cni.CodeOf(err) == cni.CodeExists: // it touched nothing, and its DEL would hit what was there
+		case cni.IsUntouched(err): // its DEL could not be served either, or would hit what was there
 			return nil, op.rollBack(ctx, place, result, err)
 		default:
 			return nil, op.rollBack(ctx, place+1, result, err)

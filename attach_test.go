@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,62 @@ func TestAttachCancelledBetweenPlugins(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"ADD a", "ADD b", "DEL b", "DEL a"}, b.book.take()); diff != "" {
 		t.Errorf("calls (-want +got)\n%s", diff)
+	}
+}
+
+// What cannot be undone as the network was configured then is undone as it is configured
+// now, by whichever operation on the network comes first.
+func TestUndoneAsConfiguredNow(t *testing.T) {
+	for name, next := range map[string]func(*bench) error{
+		"Attach":  func(b *bench) error { _, err := b.Attach(t.Context(), b.network, container("c1")); return err },
+		"Detach":  func(b *bench) error { return b.Detach(t.Context(), b.network, container("c1")) },
+		"Collect": func(b *bench) error { return b.Collect(t.Context(), b.network, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, t.TempDir())
+			needs := func(_ context.Context, r *cni.Request) error {
+				if strings.Contains(string(r.Config.JSON), "tpyo") {
+					return errors.New("tpyo is not there")
+				}
+				return nil
+			}
+			b.plugins["b"].on[Add], b.plugins["b"].on[Del] = needs, needs
+			mistaken := parseNetwork(t, `{"cniVersion":"1.1.0","name":"blue","plugins":[{"type":"a"},{"type":"b","x":"tpyo"}]}`)
+			if _, err := b.Attach(t.Context(), mistaken, container("c1")); err == nil {
+				t.Fatal("no error")
+			}
+			if err := b.Collect(t.Context(), mistaken, nil); err == nil || !strings.Contains(err.Error(), "remove the file") {
+				t.Errorf("Collect, as configured then: %v", err)
+			}
+			b.book.take()
+			if err := next(b); err != nil {
+				t.Fatal(err)
+			}
+			if calls := b.book.take(); !slices.Contains(calls, "DEL c") {
+				t.Errorf("calls: %v, want the DEL of what is configured now", calls)
+			}
+			if left, _ := filepath.Glob(b.journalDir() + "/*" + failedSuffix); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// An Add that touched nothing is not undone, nor are the plugins after it; those before are.
+func TestAttachUntouched(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	b.plugins["b"].on[Add] = func(context.Context, *cni.Request) error {
+		return cni.Untouched(errors.New("its IPAM plugin is not there"))
+	}
+	b.fail("b", Del)
+	if _, err := b.Attach(t.Context(), b.network, container("c1")); err == nil || strings.Contains(err.Error(), "roll back") {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"ADD a", "ADD b", "DEL a"}, b.book.take()); diff != "" {
+		t.Errorf("calls (-want +got)\n%s", diff)
+	}
+	if left, _ := filepath.Glob(b.journalDir() + "/*"); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -65,7 +65,7 @@ func (rt *Runtime) collectLocked(ctx context.Context, n *Network, list func() ([
 		return err
 	}
 	defer l.remove()
-	errs := []error{rt.recoverAll(ctx, n.Name)}
+	errs := []error{rt.recoverAll(ctx, n)}
 	valid, err := list()
 	if err != nil {
 		return errors.Join(append(errs, err)...)

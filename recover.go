@@ -1,6 +1,7 @@
 package seam
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,15 +18,16 @@ import (
 // operation does the first on its way in, so that Recover is for after a boot and for
 // problems that were put right. What is in flight is left alone.
 func (rt *Runtime) Recover(ctx context.Context) error {
-	if err := rt.recoverAll(ctx, ""); err != nil {
+	if err := rt.recoverAll(ctx, nil); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
 	return nil
 }
 
-// recoverAll is Recover while the lock of the network held is held; unless that is
-// "", failures of other networks are left for others.
-func (rt *Runtime) recoverAll(ctx context.Context, held string) error {
+// recoverAll is Recover while the lock of the network is held; unless that is nil,
+// failures of other networks are left for others.
+func (rt *Runtime) recoverAll(ctx context.Context, n *Network) error {
+	held := nameOf(n)
 	var errs []error
 	for _, name := range rt.journalNames() {
 		if inFlight(name) {
@@ -34,10 +36,18 @@ func (rt *Runtime) recoverAll(ctx context.Context, held string) error {
 	}
 	for _, name := range rt.journalNames() {
 		if strings.HasSuffix(name, failedSuffix) {
-			errs = append(errs, rt.retry(ctx, filepath.Join(rt.journalDir(), name), held))
+			errs = append(errs, rt.retry(ctx, filepath.Join(rt.journalDir(), name), n))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// nameOf returns "" for no network.
+func nameOf(n *Network) string {
+	if n == nil {
+		return ""
+	}
+	return n.Name
 }
 
 // recoverDead undoes what killed operations of idle containers left. On the way
@@ -139,9 +149,12 @@ func (rt *Runtime) setAside(l *lock, a cni.Attachment) error {
 	return l.file.Truncate(0)
 }
 
-// recoverFailed tries again to undo an intent that was set aside. There may be none.
-// The container's lock is held, and so is the lock of its network, held.
-func (rt *Runtime) recoverFailed(ctx context.Context, file, held string) error {
+// recoverFailed tries again to undo an intent that was set aside, as the network was
+// configured then, and if that fails, as it is configured now: the cause may have been a
+// mistake there. There may be no intent. The container's lock is held, and so is the
+// network's, unless n is nil.
+func (rt *Runtime) recoverFailed(ctx context.Context, file string, n *Network) error {
+	held := nameOf(n)
 	in, last, err := readFailed(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -151,8 +164,17 @@ func (rt *Runtime) recoverFailed(ctx context.Context, file, held string) error {
 	case err != nil:
 		return err
 	}
-	if err := rt.undo(ctx, in, last, held); err != nil {
-		return fmt.Errorf("undo what is in %s: %w", file, err)
+	err = rt.undo(ctx, in, last, held)
+	if err != nil && in.Network.Name == held && !bytes.Equal(in.Network.Raw, n.Raw) {
+		now := *in
+		now.Network = n
+		if rt.undo(ctx, &now, last, held) == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return cni.Errorf(cni.CodeOf(err), "undo what is in %s: %w", file, err).
+			WithDetails("try again when the cause is gone; to give up what it may have left, remove the file")
 	}
 	return removeFile(file)
 }
@@ -166,8 +188,9 @@ func readFailed(file string) (*intent, *cni.Result, error) {
 }
 
 // retry is recoverFailed for who does not hold the container's lock. What is in
-// flight, and what is of another network than held, is left for another time.
-func (rt *Runtime) retry(ctx context.Context, file, held string) error {
+// flight, and what is of another network than n, is left for another time.
+func (rt *Runtime) retry(ctx context.Context, file string, n *Network) error {
+	held := nameOf(n)
 	in, _, err := readFailed(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -188,7 +211,7 @@ func (rt *Runtime) retry(ctx context.Context, file, held string) error {
 	err = rt.recoverLocked(ctx, l, held)
 	if err == nil {
 		defer l.remove()
-		err = rt.recoverFailed(ctx, file, held)
+		err = rt.recoverFailed(ctx, file, n)
 	} else {
 		l.release()
 	}

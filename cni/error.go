@@ -36,6 +36,8 @@ type Error struct {
 	Msg     string // what went wrong, where
 	Details string // what to do about it, or more of the cause; may be empty
 	cause   error
+
+	untouched bool // see Untouched
 }
 
 func (e *Error) Error() string {
@@ -59,6 +61,25 @@ func (e *Error) WithDetails(format string, args ...any) *Error {
 	c := *e
 	c.Details = fmt.Sprintf(format, args...)
 	return &c
+}
+
+// Untouched returns err, its code and details kept, as that of an Add which touched
+// nothing: there is nothing to roll back. Who wraps it passes that on, but for an Errorf of
+// its own.
+func Untouched(err error) *Error {
+	e := Errorf(CodeOf(err), "%w", err)
+	if own, ok := err.(*Error); ok {
+		e.Msg, e.Details = own.Msg, own.Details
+	}
+	e.untouched = true
+	return e
+}
+
+// IsUntouched reports whether err says that an Add touched nothing: it is Untouched, or has
+// CodeExists. It goes by the first Error in err's tree.
+func IsUntouched(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.untouched || e.Code == CodeExists)
 }
 
 // CodeOf returns the code of the first Error in err's tree, or CodeInternal.

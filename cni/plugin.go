@@ -14,7 +14,7 @@ import (
 type Plugin interface {
 	// Add makes the attachment and returns its result: Request.Prev, passed on or
 	// changed, where there is one. It holds no undo code: who calls Add calls Del
-	// when it fails, unless the error has CodeExists (see the function Add).
+	// when it fails, unless IsUntouched of the error (see the function Add).
 	Add(ctx context.Context, r *Request) (*Result, error)
 
 	// Check returns an error if anything that Add made is missing or changed.
@@ -57,11 +57,11 @@ func (r Registry) Find(pluginType string) (Plugin, error) {
 const rollBackTime = 30 * time.Second
 
 // Add calls p.Add and, when that fails, p.Del, so that nothing is left: the one
-// place where a single plugin's failed Add is undone. An Add that was refused
-// because the attachment exists (CodeExists) made nothing and is not undone.
+// place where a single plugin's failed Add is undone. An Add that touched nothing
+// (IsUntouched) is not undone.
 func Add(ctx context.Context, p Plugin, r *Request) (*Result, error) {
 	result, err := p.Add(ctx, r)
-	if err == nil || CodeOf(err) == CodeExists {
+	if err == nil || IsUntouched(err) {
 		return result, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollBackTime)

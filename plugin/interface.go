@@ -71,6 +71,10 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	if err := r.Decode(dev); err != nil {
 		return nil, err
 	}
+	ipam, err := dev.Common().IPAM.find(r)
+	if err != nil {
+		return nil, cni.Untouched(err)
+	}
 	c, err := p.host.open(r)
 	if err != nil {
 		return nil, err
@@ -83,9 +87,9 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	if err != nil {
 		return nil, err
 	}
-	err = c.address(ctx, dev.Common().IPAM, podIndex)
-	if cni.CodeOf(err) == cni.CodeExists {
-		// Who called will not undo this, so that the earlier attachment, whose lease it is,
+	err = c.address(ctx, ipam, podIndex)
+	if cni.IsUntouched(err) {
+		// Who called will not undo this, so that an earlier attachment, whose lease it may be,
 		// stays whole: what was just made beside it goes here.
 		return nil, errors.Join(err, p.remove(ctx, r))
 	}
@@ -138,11 +142,11 @@ func joined(prev, result *cni.Result) *cni.Result {
 }
 
 // address asks IPAM, and lets every address be the pod interface's.
-func (c *Call) address(ctx context.Context, ipam IPAM, podIndex int) error {
-	if ipam.Type == "" {
+func (c *Call) address(ctx context.Context, ipam *delegate, podIndex int) error {
+	if ipam == nil {
 		return nil
 	}
-	given, err := ipam.add(ctx, c.Request)
+	given, err := ipam.add(ctx)
 	if err != nil {
 		return err
 	}
@@ -194,6 +198,9 @@ func (p *interfacePlugin) Del(ctx context.Context, r *cni.Request) error {
 	// invalid meanwhile, so nothing but the IPAM's type is read.
 	var conf struct{ IPAM IPAM }
 	decodeErr := json.Unmarshal(r.Config.JSON, &conf)
+	if conf.IPAM.asked(r) {
+		return nil // Add did nothing
+	}
 	var errs []error
 	if decodeErr != nil {
 		errs = append(errs, cni.Errorf(cni.CodeDecoding, "%s: %w", r.Config.Type, decodeErr))
@@ -219,6 +226,9 @@ func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
 	var conf struct{ IPAM IPAM }
 	if err := r.Decode(&conf); err != nil {
 		return err
+	}
+	if conf.IPAM.asked(r) {
+		return nil
 	}
 	err := conf.IPAM.call(ctx, r, cni.Plugin.GC)
 	if r.Valid == nil {

@@ -251,3 +251,42 @@ func TestDNSOfIPAM(t *testing.T) {
 		}
 	})
 }
+
+// TestIPAMNotThere: ADD is refused before anything is made, and says that there is nothing
+// to roll back, as DEL cannot do without the plugin.
+func TestIPAMNotThere(t *testing.T) {
+	interfaces(t, func(d *desk) {
+		d.conf = strings.Replace(d.conf, `"tape"`, `"tpae"`, 1)
+		_, err := d.Add(d.Context(), d.request())
+		plugintest.WantError(d, "ADD", err, cni.CodeInvalidConfig, `"tpae"`)
+		if !cni.IsUntouched(err) {
+			d.Errorf("%v: does not say that nothing was made", err)
+		}
+		d.wantNoInterface("after ADD")
+		if err := d.Del(d.Context(), d.request()); err == nil {
+			d.Error("DEL: passes, though what IPAM may hold is not released")
+		}
+	})
+}
+
+// TestIPAMMakesInterfaces: an interface plugin that is named as IPAM, be it the same or
+// another, is refused as that; it does not ask itself without end.
+func TestIPAMMakesInterfaces(t *testing.T) {
+	interfaces(t, func(d *desk) {
+		host := plugintest.Host(d.T)
+		finder := cni.Registry{"bridge": bridge.New(host), "ptp": ptp.New(host)}
+		for ipam := range finder {
+			conf := strings.Replace(d.conf, `"tape"`, `"`+ipam+`"`, 1)
+			request := func() *cni.Request { return plugintest.Request(d, conf, d.pod, "c1", finder) }
+			_, err := cni.Add(d.Context(), d, request())
+			plugintest.WantError(d, "ADD", err, cni.CodeInvalidConfig, ipam, "makes interfaces")
+			d.wantNoInterface("after ADD with " + ipam)
+			plugintest.WantError(d, "STATUS", d.Status(d.Context(), request()), cni.CodeInvalidConfig, "makes interfaces")
+			collect := request()
+			collect.Valid = []cni.Attachment{}
+			if err := errors.Join(d.Del(d.Context(), request()), d.GC(d.Context(), collect)); err != nil {
+				d.Errorf("DEL, GC with %s: %v", ipam, err)
+			}
+		}
+	})
+}

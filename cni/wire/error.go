@@ -16,9 +16,9 @@ type errorForm struct {
 	Msg        string    `json:"msg"`
 	Details    string    `json:"details,omitempty"`
 
-	// Untouched says that a code equal to cni.CodeExists is meant as Seam means it.
-	// Codes from 100 on are each plugin's own, and old ones say 100 for any failure:
-	// if that were taken for "nothing was made", what they made would stay.
+	// Untouched is cni.IsUntouched. It also says that a code equal to cni.CodeExists is
+	// meant as Seam means it. Codes from 100 on are each plugin's own, and old ones say 100
+	// for any failure: if that were taken for "nothing was made", what they made would stay.
 	Untouched bool `json:"untouched,omitempty"`
 }
 
@@ -29,7 +29,7 @@ func EncodeError(err error, version string) []byte {
 		version = oldest
 	}
 	code := cni.CodeOf(err)
-	form := errorForm{CNIVersion: version, Code: &code, Msg: err.Error(), Untouched: code == cni.CodeExists}
+	form := errorForm{CNIVersion: version, Code: &code, Msg: err.Error(), Untouched: cni.IsUntouched(err)}
 	if e, ok := err.(*cni.Error); ok {
 		form.Msg, form.Details = e.Msg, e.Details
 	}
@@ -63,6 +63,9 @@ func decodeError(stdout []byte) *cni.Error {
 	}
 	if e.Msg == "" {
 		e.Msg = fmt.Sprintf("error code %d without a message", *form.Code)
+	}
+	if form.Untouched {
+		e = cni.Untouched(e)
 	}
 	return e
 }

@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/seamnet/seam/cni"
 )
@@ -83,7 +85,37 @@ func (e *Executable) call(ctx context.Context, verb string, r *cni.Request) ([]b
 	if err != nil {
 		return nil, err
 	}
-	return e.command(paramsOf(verb, r, e.list()), input).Run(ctx)
+	out, err := e.command(paramsOf(verb, r, e.list()), input).Run(ctx)
+	if err != nil {
+		err = e.explain(ctx, verb, r.Config.Version, err)
+	}
+	return out, err
+}
+
+// explain returns an error that says which versions the plugin speaks, if that is why it
+// failed. It asks the plugin only where that may be: plugins older than a verb take it for
+// another one, and miss that one's parameters. What refused the version of an ADD did not
+// begin it.
+func (e *Executable) explain(ctx context.Context, verb, version string, err error) error {
+	switch cni.CodeOf(err) {
+	case cni.CodeIncompatibleVersion:
+	case cni.CodeNotAvailable, cni.CodeLimited: // it knows STATUS
+		return err
+	default:
+		if verb != "GC" && verb != "STATUS" {
+			return err
+		}
+	}
+	speaks, askErr := e.Versions(ctx)
+	if askErr != nil || slices.Contains(speaks, version) {
+		return err
+	}
+	err = cni.Errorf(cni.CodeIncompatibleVersion, "%s does not speak version %q, but %s: %w", e.File, version, strings.Join(speaks, ", "), err).
+		WithDetails("put a newer plugin there, or give the network a version that all its plugins speak")
+	if verb == "ADD" {
+		return cni.Untouched(err)
+	}
+	return err
 }
 
 func (e *Executable) command(p *params, input []byte) Command {

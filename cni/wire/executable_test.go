@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -312,5 +313,40 @@ func TestExecutableOldVersions(t *testing.T) {
 				t.Errorf("%v does not name the file", err)
 			}
 		})
+	}
+}
+
+// TestExecutableTooOld: a plugin that does not speak the network's version is named, with
+// those that it speaks; what it refused by the version it did not begin.
+func TestExecutableTooOld(t *testing.T) {
+	t.Parallel()
+	file := script(t, t.TempDir(), "old", `case $CNI_COMMAND in
+VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}' ;;
+ADD) echo '{"cniVersion":"1.0.0","code":'${CNI_ARGS#CODE=}',"msg":"incompatible"}'; exit 1 ;;
+*) echo '{"cniVersion":"1.0.0","code":4,"msg":"missing containerID"}'; exit 1 ;;
+esac`)
+	e := &Executable{File: file}
+	for version, want := range map[string]struct{ add, gc string }{
+		"1.1.0": {`old does not speak version "1.1.0", but 0.4.0, 1.0.0`, `old does not speak version "1.1.0"`},
+		"1.0.0": {"incompatible", "missing containerID"},
+	} {
+		for _, code := range []cni.Code{cni.CodeIncompatibleVersion, cni.CodeInternal} {
+			r, _ := request(t, "")
+			r.Config.Version = version
+			r.Args = cni.Args{{Key: "CODE", Value: fmt.Sprint(code)}}
+			_, err := e.Add(t.Context(), r)
+			explained := code == cni.CodeIncompatibleVersion && version == "1.1.0"
+			if cni.IsUntouched(err) != explained || strings.Contains(err.Error(), "does not speak") != explained {
+				t.Errorf("ADD with %s, code %d: %v", version, code, err)
+			}
+			if explained && !strings.Contains(err.Error(), want.add) {
+				t.Errorf("ADD: %v, want %q", err, want.add)
+			}
+			for verb, err := range map[string]error{"GC": e.GC(t.Context(), r), "STATUS": e.Status(t.Context(), r)} {
+				if err == nil || !strings.Contains(err.Error(), want.gc) {
+					t.Errorf("%s with %s: %v, want %q", verb, version, err, want.gc)
+				}
+			}
+		}
 	}
 }

@@ -98,12 +98,15 @@ func inner(r *cni.Request, k *Keys) (cni.Config, error) {
 func (wrap) Add(ctx context.Context, r *cni.Request) (*cni.Result, error) {
 	l, err := open(r)
 	if err != nil {
-		return nil, err
+		return nil, cni.Untouched(err)
 	}
 	if err := l.run(ctx, "ADD", l.keys.Before, false); err != nil {
 		return nil, err
 	}
 	result, err := cni.Add(ctx, l.plugin, l.request)
+	if err != nil && len(l.keys.Before) > 0 && cni.CodeOf(err) != cni.CodeExists {
+		return nil, touched(err) // to undo what the commands did
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -188,8 +191,7 @@ func (l *layer) run(ctx context.Context, verb string, commands []Command, goOn b
 	return errors.Join(errs...)
 }
 
-// runOne runs a command. Its error never has CodeExists, which would let the
-// caller think that nothing was made.
+// runOne runs a command. Its error never lets the caller think that nothing was made.
 func (l *layer) runOne(ctx context.Context, verb string, c Command) error {
 	cause := fmt.Errorf("longer than its timeout of %v: %w", l.timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, l.timeout, cause)
@@ -208,10 +210,18 @@ func (l *layer) runOne(ctx context.Context, verb string, c Command) error {
 	if err == nil {
 		err = run()
 	}
-	if err != nil && cni.CodeOf(err) == cni.CodeExists {
+	return touched(err)
+}
+
+// touched takes from an error that nothing was made.
+func touched(err error) error {
+	switch {
+	case !cni.IsUntouched(err):
+		return err
+	case cni.CodeOf(err) == cni.CodeExists:
 		return cni.Errorf(cni.CodeInternal, "wrap: %s", err)
 	}
-	return err
+	return cni.Errorf(cni.CodeOf(err), "wrap: %w", err)
 }
 
 // inPod returns run moved into the pod's namespace. When that is gone at DEL, what a
