@@ -40,7 +40,7 @@ func (t *Table) Check(o Owner, elements ...Element) error {
 }
 
 // fault says what is wrong with an entry, "" if nothing is.
-func (s state) fault(e entry, tag cni.Tag) string {
+func (s standing) fault(e entry, tag cni.Tag) string {
 	h, there := s.held[e.id()]
 	switch {
 	case !there:

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/state"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,54 +83,8 @@ func (r records) lock(how int) (unlock func(), err error) {
 
 // write replaces the owner's record, whole or not at all.
 func (r records) write(rec *Record) error {
-	b, err := json.Marshal(rec)
-	if err == nil {
-		err = create(r.path(rec.Owner), b)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(r.dir, 0o700); err == nil {
-			err = create(r.path(rec.Owner), b)
-		}
-	}
-	if err != nil {
+	if err := state.Write(r.path(rec.Owner), rec); err != nil {
 		return fmt.Errorf("firewall record: %w", err)
-	}
-	return nil
-}
-
-// create makes a file that has no name until it is whole, so that a killed process
-// leaves nothing behind. Only to replace a file, or where the file system has no
-// nameless files, it goes by a second name, which remove removes too.
-func create(path string, b []byte) error {
-	fd, err := unix.Open(filepath.Dir(path), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
-	switch {
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR):
-		if err := os.WriteFile(path+".tmp", b, 0o600); err != nil {
-			return err
-		}
-		return os.Rename(path+".tmp", path)
-	case err != nil:
-		return &fs.PathError{Op: "create in", Path: filepath.Dir(path), Err: err}
-	}
-	f := os.NewFile(uintptr(fd), path)
-	defer f.Close()
-	if _, err := f.Write(b); err != nil {
-		return err
-	}
-	err = name(fd, path)
-	if errors.Is(err, fs.ErrExist) {
-		_ = unix.Unlink(path + ".tmp")
-		if err = name(fd, path+".tmp"); err == nil {
-			err = os.Rename(path+".tmp", path)
-		}
-	}
-	return err
-}
-
-func name(fd int, path string) error {
-	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
-	if err != nil {
-		return &fs.PathError{Op: "name", Path: path, Err: err}
 	}
 	return nil
 }
@@ -144,9 +99,7 @@ func (r records) revert(o Owner, was *Record) error {
 
 // remove removes the owner's record and what a killed write left.
 func (r records) remove(o Owner) error {
-	path := r.path(o)
-	_ = unix.Unlink(path + ".tmp")
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := state.Remove(r.path(o)); err != nil {
 		return fmt.Errorf("firewall record: %w", err)
 	}
 	return nil

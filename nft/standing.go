@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A state is what is in the kernel of what a plan is about, looked up by name:
+// A standing is what is in the kernel of what a plan is about, looked up by name:
 // nothing is listed.
-type state struct {
+type standing struct {
 	broken []table                // their static rules are missing or not whole
 	chains map[string]heldChain   // of content, that are there
 	held   map[string]heldElement // by entry.id; only if looked for
@@ -21,8 +21,8 @@ type state struct {
 // look asks for the static chains that the wanted entries need, for the chains of
 // content that any entry leads to and, if elements is true, for the entries
 // themselves, all in one exchange.
-func (t *Table) look(wanted, old []entry, elements bool) (state, error) {
-	s := state{chains: make(map[string]heldChain), held: make(map[string]heldElement)}
+func (t *Table) look(wanted, old []entry, elements bool) (standing, error) {
+	s := standing{chains: make(map[string]heldChain), held: make(map[string]heldElement)}
 	q := new(questions)
 	for _, c := range homes(wanted) {
 		q.chain(c, func(h heldChain, found bool) {
@@ -48,7 +48,7 @@ func (t *Table) look(wanted, old []entry, elements bool) (state, error) {
 
 // plan is the transaction that turns the state of the tag's old entries into the
 // wanted ones. Chains to which nothing leads any more go too.
-func (s state) plan(tag cni.Tag, wanted, old []entry) ([]netlink.Message, error) {
+func (s standing) plan(tag cni.Tag, wanted, old []entry) ([]netlink.Message, error) {
 	var remove, add []entry
 	for _, e := range without(old, wanted) {
 		if h, there := s.held[e.id()]; there && h.comment == string(tag) {
@@ -79,7 +79,7 @@ func (s state) plan(tag cni.Tag, wanted, old []entry) ([]netlink.Message, error)
 
 // orphans deletes the old entries' chains that have no reference but those of the
 // entries removed, and will get none.
-func (s state) orphans(remove, wanted, old []entry) (msgs []netlink.Message) {
+func (s standing) orphans(remove, wanted, old []entry) (msgs []netlink.Message) {
 	refs := make(map[string]int)
 	for _, e := range remove {
 		refs[s.held[e.id()].chain]++

@@ -9,7 +9,7 @@
 // is ErrUnreadable.
 //
 // It is not for what has another form by another program's rule (leases of host-local,
-// libcni's cache), nor for nft's records, whose writing is on every attachment's path.
+// libcni's cache).
 //
 // To debug: cat the file that an error names; lslocks shows who holds a lock.
 package state
@@ -22,6 +22,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // scratchSuffix ends the name under which a record is written before it gets its own.
@@ -43,19 +45,54 @@ func Write(path string, v any) error {
 
 // WriteText is Write for JSON whose form is given: indented as another program has it, say.
 func WriteText(path string, text []byte) error {
-	scratch := path + scratchSuffix
-	err := os.WriteFile(scratch, text, 0o600)
+	err := create(path, text)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = create(path, text)
 		}
-		err = os.WriteFile(scratch, text, 0o600)
 	}
+	return err
+}
+
+// create makes a file that has no name until it is whole, so that a killed process leaves
+// nothing behind. Only to replace a file, or where the file system has no nameless files, it
+// goes by a scratch name.
+func create(path string, text []byte) error {
+	fd, err := unix.Open(filepath.Dir(path), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR):
+		return renamed(path, os.WriteFile(path+scratchSuffix, text, 0o600))
+	case err != nil:
+		return &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	err = name(fd, path)
+	if errors.Is(err, fs.ErrExist) {
+		_ = os.Remove(path + scratchSuffix)
+		return renamed(path, name(fd, path+scratchSuffix))
+	}
+	return err
+}
+
+func name(fd int, path string) error {
+	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	if err != nil {
+		return &fs.PathError{Op: "name", Path: path, Err: err}
+	}
+	return nil
+}
+
+// renamed gives the scratch file, err being what became of it, its name.
+func renamed(path string, err error) error {
 	if err == nil {
-		err = os.Rename(scratch, path)
+		err = os.Rename(path+scratchSuffix, path)
 	}
 	if err != nil {
-		return errors.Join(err, remove(scratch)) // a full disk leaves half of it
+		return errors.Join(err, remove(path+scratchSuffix)) // a full disk leaves half of it
 	}
 	return nil
 }
