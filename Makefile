@@ -30,7 +30,7 @@ help:
 	@echo 'make test-kernels  run the tests of what this kernel may lack under a Debian kernel in QEMU'
 	@echo 'make soak     ten minutes of attaching and detaching, with failures, kills and flushes'
 	@echo 'make build    bin/seam'
-	@echo 'make install  bin/seam to $(PREFIX)/bin, and the plugins to $(BIN_DIR)'
+	@echo 'make install  bin/seam, which "make build" made, to $(PREFIX)/bin, and the plugins to $(BIN_DIR)'
 	@echo 'make bench    measure against the reference plugins; writes docs/benchmarks.md'
 	@echo 'make verify   gofmt, vet, staticcheck, house rules'
 
@@ -53,7 +53,9 @@ soak: packages
 bench: packages reference
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/bench -out docs
 
-install: build
+# What is there is installed and not built: root's path, under sudo, often has no go.
+install:
+	@test -x bin/seam || { echo 'bin/seam is missing: run "make build" first, as yourself'; exit 1; }
 	install -D -m 0755 bin/seam $(DESTDIR)$(PREFIX)/bin/seam
 	$(DESTDIR)$(PREFIX)/bin/seam install --bin-dir $(DESTDIR)$(BIN_DIR)
 

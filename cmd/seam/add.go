@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/cni/wire"
 )
 
@@ -27,7 +28,7 @@ what was done is undone. Arguments and environment are those of cnitool.`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.add(cmd, &f, args) },
 	}
 	f.identity(cmd)
-	f.wishes(cmd)
+	f.wishes(cmd, toAdd)
 	return cmd
 }
 
@@ -45,6 +46,9 @@ func (c *cli) add(cmd *cobra.Command, f *containerFlags, args []string) error {
 	}
 	defer c.progress("attaching %s of %s to %s", con.IfName, con.ID, n.Name)()
 	result, err := c.runtime().Attach(cmd.Context(), n, con)
+	if cni.CodeOf(err) == cni.CodeExists && con.IfName == "lo" {
+		return hint(err, "every namespace has its own lo: choose another name with --ifname")
+	}
 	if err != nil {
 		return c.missingPlugin(n, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,20 +23,26 @@ type checkFlags struct {
 func (c *cli) checkCommand() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
-		Use:   "check [NETWORK NETNS | --all]",
+		Use:   "check NETWORK NETNS | --all | --repair",
 		Short: "Say whether an attachment is as it was made",
 		Long: `Ask every plugin whether what it made is still there: links, addresses, routes,
 leases, rules. If something is missing the exit code is 3.
 
 With --repair, Seam's firewall table is set again from its records when something
-is missing, and the check is made once more. Containers are not touched.`,
+is missing, and the check is made once more. Containers are not touched. Alone, it
+is about all attachments, as --all.`,
 		Example: `  seam check blue /run/netns/c1
-  seam check --all --repair`,
+  seam check --all
+  seam check --repair`,
 		Annotations:       map[string]string{specObject: "yes"},
 		ValidArgsFunction: c.completeNetworkAndNamespace,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if f.all && len(args) == 0 {
-				return nil
+			f.all = f.all || f.repair && len(args) == 0
+			switch {
+			case f.all && len(args) > 0:
+				return hint(usage("--all is every attachment, but there is %q", strings.Join(args, " ")), "%s", cmd.UseLine())
+			case f.all:
+				return notAboutOne(cmd)
 			}
 			return networkAndNamespace(cmd, args)
 		},
@@ -47,10 +54,20 @@ is missing, and the check is made once more. Containers are not touched.`,
 		},
 	}
 	f.identity(cmd)
-	f.wishes(cmd)
+	f.wishes(cmd, asAdded)
 	cmd.Flags().BoolVar(&f.all, "all", false, "check all attachments")
-	cmd.Flags().BoolVar(&f.repair, "repair", false, "set the firewall again if something is missing, and check again")
+	cmd.Flags().BoolVar(&f.repair, "repair", false, "set the firewall again if something is missing, and check again; alone: of all attachments")
 	return cmd
+}
+
+// notAboutOne refuses the flags of a single attachment where all are meant.
+func notAboutOne(cmd *cobra.Command) error {
+	for _, name := range containerFlagNames {
+		if cmd.Flags().Changed(name) {
+			return hint(usage("--%s is about one attachment, and all are to be checked", name), "%s", cmd.UseLine())
+		}
+	}
+	return nil
 }
 
 func (c *cli) checkOne(ctx context.Context, f *checkFlags, args []string) error {

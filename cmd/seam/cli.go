@@ -54,14 +54,17 @@ const examples = `  seam validate examples/ports.conflist       is the file righ
 
 // execute runs the command line and returns its exit code.
 func (c *cli) execute(ctx context.Context, args []string) exitCode {
+	out := &output{to: c.out}
+	c.out = out
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(c.in)
-	root.SetOut(c.out)
-	root.SetErr(c.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if c.trace != nil {
 		c.trace.print(c.err)
+	}
+	if err == nil && out.err != nil {
+		err = &failure{fmt.Errorf("done, but what it prints is lost: %w", out.err), exitUnwritten, ""}
+		return c.fail(cmd.CommandPath(), false, err)
 	}
 	if err == nil {
 		return exitDone
@@ -86,12 +89,19 @@ func (c *cli) root() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRun: func(*cobra.Command, []string) {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if c.flags.trace {
 				c.trace = &trace{}
 			}
+			if err := cmd.ValidateFlagGroups(); err != nil {
+				return hint(usage("%v", err), "%s --help lists the flags", cmd.CommandPath())
+			}
+			return nil
 		},
 	}
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
 	c.persistentFlags(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint(usage("%v", err), "%s --help lists the flags", cmd.CommandPath())
@@ -109,6 +119,8 @@ func (c *cli) root() *cobra.Command {
 		}
 	}
 	root.AddCommand(topics()...)
+	strictHelp(root)
+	strictCompletion(root)
 	return root
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +38,19 @@ func (c *cli) completeNetworkAndNamespace(cmd *cobra.Command, args []string, typ
 		return names, cobra.ShellCompDirectiveDefault
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePlugins offers the plugins behind those that are in the list already.
+func (c *cli) completePlugins(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	before := typed[:strings.LastIndex(typed, ",")+1]
+	chosen := strings.Split(before, ",")
+	var lists []string
+	for _, name := range c.pluginNames() {
+		if !slices.Contains(chosen, name) {
+			lists = append(lists, before+name)
+		}
+	}
+	return lists, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // completeAttachment offers containers, then the interfaces of the one chosen.

@@ -25,15 +25,42 @@ func (f *containerFlags) identity(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.ifName, "ifname", "i", "", "interface's `name` in the container (default eth0) [$CNI_IFNAME]")
 }
 
-// wishes adds the flags that say what the attachment is to have.
-func (f *containerFlags) wishes(cmd *cobra.Command) {
+// containerFlagNames are the names of all these flags.
+var containerFlagNames = []string{"id", "ifname", "port", "ip", "mac", "bandwidth", "args", "cap"}
+
+// A wishHelp is what --help says of the flags of wishes.
+type wishHelp struct{ port, ip, mac, bandwidth, args, cap string }
+
+var (
+	toAdd = wishHelp{
+		port:      "publish a port: `[HOSTIP:]HOST:CONTAINER[/PROTOCOL]` (repeatable)",
+		ip:        "`address` that the container is to have (repeatable)",
+		mac:       "hardware `address` that the interface is to have",
+		bandwidth: "`limits` in bits/s: ingress=10M,egress=5M[,ingress-burst=…,egress-burst=…]",
+		args:      "`KEY=VALUE` for the plugins (repeatable) [$CNI_ARGS]",
+		cap:       "value of a capability, `NAME=JSON` (repeatable) [$CAP_ARGS]",
+	}
+	// What was added is on record: these say it only to plugins that need to be told
+	// otherwise.
+	asAdded = wishHelp{
+		port:      "port that was published, `[HOSTIP:]HOST:CONTAINER[/PROTOCOL]`; default: those on record (repeatable)",
+		ip:        "`address` that was asked for; default: those on record (repeatable)",
+		mac:       "hardware `address` that was asked for; default: that on record",
+		bandwidth: "`limits` that were asked for; default: those on record",
+		args:      "`KEY=VALUE` that add gave to the plugins; default: those on record (repeatable) [$CNI_ARGS]",
+		cap:       "value of a capability that add gave, `NAME=JSON`; default: those on record (repeatable) [$CAP_ARGS]",
+	}
+)
+
+// wishes adds the flags that say what the attachment is to have, or was to have.
+func (f *containerFlags) wishes(cmd *cobra.Command, help wishHelp) {
 	fl := cmd.Flags()
-	fl.StringArrayVarP(&f.ports, "port", "p", nil, "publish a port: `[HOSTIP:]HOST:CONTAINER[/PROTOCOL]` (repeatable)")
-	fl.StringArrayVar(&f.ips, "ip", nil, "`address` that the container is to have (repeatable)")
-	fl.StringVar(&f.mac, "mac", "", "hardware `address` that the interface is to have")
-	fl.StringVar(&f.bandwidth, "bandwidth", "", "`limits` in bits/s: ingress=10M,egress=5M[,ingress-burst=…,egress-burst=…]")
-	fl.StringArrayVar(&f.args, "args", nil, "`KEY=VALUE` for the plugins (repeatable) [$CNI_ARGS]")
-	fl.StringArrayVar(&f.caps, "cap", nil, "value of a capability, `NAME=JSON` (repeatable) [$CAP_ARGS]")
+	fl.StringArrayVarP(&f.ports, "port", "p", nil, help.port)
+	fl.StringArrayVar(&f.ips, "ip", nil, help.ip)
+	fl.StringVar(&f.mac, "mac", "", help.mac)
+	fl.StringVar(&f.bandwidth, "bandwidth", "", help.bandwidth)
+	fl.StringArrayVar(&f.args, "args", nil, help.args)
+	fl.StringArrayVar(&f.caps, "cap", nil, help.cap)
 }
 
 // container returns the container that arguments, flags and environment name.

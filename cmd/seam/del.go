@@ -23,7 +23,7 @@ the namespace may be left out.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.del(cmd, &f, args) },
 	}
 	f.identity(cmd)
-	f.wishes(cmd)
+	f.wishes(cmd, asAdded)
 	return cmd
 }
 

@@ -66,6 +66,7 @@ func isDHCPDaemon(name string, args []string) bool {
 
 // runDHCPDaemon is the program called as "dhcp daemon".
 func runDHCPDaemon(args []string) exitCode {
+	outliveReaders()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d := dhcpDaemon{log: os.Stderr, getenv: os.Getenv}
@@ -119,6 +120,8 @@ func (d *dhcpDaemon) parse(f *flag.FlagSet, args []string) error {
 	switch {
 	case f.NArg() > 0:
 		return fmt.Errorf("no argument is wanted, but there is %q", f.Arg(0))
+	case d.socket != "" && !filepath.IsAbs(d.socket):
+		return fmt.Errorf("-socketpath %q: must be an absolute path", d.socket)
 	case d.pidFile != "" && !filepath.IsAbs(d.pidFile):
 		return fmt.Errorf("-pidfile %q: must be an absolute path", d.pidFile)
 	case d.daemon.Timeout <= 0 || d.daemon.ResendMax <= 0 || d.daemon.ResendTimeout <= 0:

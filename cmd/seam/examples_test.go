@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/seamnet/seam/cmd/seam/lint"
-	"github.com/seamnet/seam/cni/wire"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/all"
 )
@@ -24,7 +22,7 @@ func TestExamplesAreValid(t *testing.T) {
 	if len(files) < 4 {
 		t.Fatalf("only %d examples found: %q", len(files), files)
 	}
-	rules := lint.Rules{Configs: all.Configs(), Versions: wire.SupportedVersions()}
+	rules := networkRules()
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {

@@ -18,6 +18,7 @@ const (
 	exitDiffers     exitCode = 3   // check: what was attached is missing or changed
 	exitNotFound    exitCode = 4   // no such network, attachment, namespace or file; nothing was touched
 	exitUnavailable exitCode = 5   // status: the network cannot take containers now; or: try again later
+	exitUnwritten   exitCode = 6   // done, but standard output could not be written
 	exitInterrupted exitCode = 130 // stopped by a signal; an add was rolled back
 )
 
@@ -27,6 +28,8 @@ const exitCodesHelp = `  0    done
   3    check: something that was attached is missing or changed
   4    not found: network, attachment, namespace or file; nothing was touched
   5    not now: the network cannot take containers, or asks to try again later
+  6    done, but what was to be printed could not be written: nobody reads it, or
+       the disk is full
   130  stopped by a signal (an add was rolled back)
 
 add, del, check, gc and status also print the specification's error object, with

@@ -73,7 +73,7 @@ func nextStep(err error, details string) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "run it as root: networks and namespaces are the kernel's"
 	case cni.CodeOf(err) == cni.CodeExists && details == "":
-		return "seam ls shows what is attached; seam del removes it"
+		return "seam ls shows what is attached, which seam del removes; or choose another name with --ifname"
 	}
 	return ""
 }

@@ -53,6 +53,10 @@ folders: after a change to other plugins they free what they made themselves.`,
 }
 
 func (c *cli) gc(ctx context.Context, f *gcFlags, args []string) error {
+	kept, err := f.kept()
+	if err != nil {
+		return err
+	}
 	rt := c.runtime()
 	if f.builtin {
 		rt.Plugins = builtinFirst{c.builtins, rt.Plugins}
@@ -67,7 +71,7 @@ func (c *cli) gc(ctx context.Context, f *gcFlags, args []string) error {
 	}
 	errs := []error{err, rt.Recover(ctx)}
 	for _, n := range networks {
-		errs = append(errs, c.gcOne(ctx, rt, n, f))
+		errs = append(errs, c.gcOne(ctx, rt, n, kept))
 	}
 	after, err := rt.Attachments()
 	if err == nil {
@@ -90,18 +94,30 @@ func (b builtinFirst) Find(pluginType string) (cni.Plugin, error) {
 	return b.others.Find(pluginType)
 }
 
-func (c *cli) gcOne(ctx context.Context, rt *seam.Runtime, n *seam.Network, f *gcFlags) error {
-	defer c.progress("collecting what is gone from %s", n.Name)()
+// kept returns what is said to be in use, of whichever network; nil if nothing is said.
+func (f *gcFlags) kept() ([]cni.Attachment, error) {
 	if len(f.keep) == 0 && !f.keepNone {
-		return rt.CollectDead(ctx, n, c.flags.cacheDirs[1:]...)
+		return nil, nil
 	}
-	valid := []cni.Attachment{}
+	kept := []cni.Attachment{}
 	for _, k := range f.keep {
 		id, ifName, ok := strings.Cut(k, "/")
 		if !ok || cni.CheckContainerID(id) != nil || cni.CheckIfName(ifName) != nil {
-			return usage("--keep %q: it is ID/INTERFACE, such as web/eth0", k)
+			return nil, usage("--keep %q: it is ID/INTERFACE, such as web/eth0", k)
 		}
-		valid = append(valid, cni.Attachment{Network: n.Name, ContainerID: id, IfName: ifName})
+		kept = append(kept, cni.Attachment{ContainerID: id, IfName: ifName})
+	}
+	return kept, nil
+}
+
+func (c *cli) gcOne(ctx context.Context, rt *seam.Runtime, n *seam.Network, kept []cni.Attachment) error {
+	defer c.progress("collecting what is gone from %s", n.Name)()
+	if kept == nil {
+		return rt.CollectDead(ctx, n, c.flags.cacheDirs[1:]...)
+	}
+	valid := slices.Clone(kept)
+	for i := range valid {
+		valid[i].Network = n.Name
 	}
 	return rt.Collect(ctx, n, valid)
 }

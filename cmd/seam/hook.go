@@ -63,9 +63,24 @@ func (c *cli) beHook(ctx context.Context, stage string) error {
 		return hint(usage("%v", err), "the container runtime calls this")
 	}
 	if err := stages[stage](c.hook(), ctx, s); err != nil {
-		return &failure{err: fmt.Errorf("container %s: %s", s.ID, oneLine(err.Error())), exit: exitOf(err)}
+		return &failure{err: fmt.Errorf("container %s: %s", s.ID, oneLine(err.Error())), exit: c.exitOfHook(stage, s, err)}
 	}
 	return nil
+}
+
+// exitOfHook tells networks that are not there or broken, for which a container is
+// refused before anything is touched, as every other command does.
+func (c *cli) exitOfHook(stage string, s *oci.State, err error) exitCode {
+	if stage == "poststop" {
+		return exitOf(err)
+	}
+	joins, _ := oci.Joins(s.Annotations) // if they are wrong, err says so
+	for _, j := range joins {
+		if _, err := c.network(j.Network); err != nil {
+			return exitOf(err)
+		}
+	}
+	return exitOf(err)
 }
 
 func (c *cli) hook() *oci.Hook {

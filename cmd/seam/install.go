@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ type installFlags struct {
 	binDir string
 	names  []string
 	keep   bool
+	brief  bool // say nothing of names that are not there
 }
 
 // folder adds the flags that install and uninstall share.
@@ -22,6 +24,9 @@ func (f *installFlags) folder(c *cli, cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&f.binDir, "bin-dir", defaultPluginDirs[0], "`folder` in which runtimes look for plugins")
 	cmd.Flags().StringSliceVar(&f.names, "names", c.pluginNames(), "`plugins`, by name")
+	if err := cmd.RegisterFlagCompletionFunc("names", c.completePlugins); err != nil {
+		panic(err) // the flag is the line above
+	}
 }
 
 func (c *cli) pluginNames() []string { return slices.Sorted(maps.Keys(c.builtins)) }
@@ -55,9 +60,19 @@ func (c *cli) uninstallCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take the plugins away, and put back what was there before",
-		Args:  noArguments,
-		RunE: func(*cobra.Command, []string) error {
-			return c.change(&f, func(to multicall.Folder) error { return to.Remove(f.names) })
+		Long: `Take the plugins' names out of a folder where they are this program, in this build
+or another, and put back what seam install kept as NAME.before-seam. Programs of
+other projects are left alone.
+
+Containers stay attached. Their runtime detaches them with the programs that are in
+the folder then: networks that use plugins which only Seam has need them until the
+last container is detached.`,
+		Example: `  seam uninstall --bin-dir /opt/cni/bin
+  seam uninstall --names portmap,masquerade`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.brief = !cmd.Flags().Changed("names")
+			return c.uninstall(&f)
 		},
 	}
 	f.folder(c, cmd)
@@ -65,12 +80,26 @@ func (c *cli) uninstallCommand() *cobra.Command {
 }
 
 func (c *cli) install(f *installFlags) error {
-	for _, name := range f.names {
+	if err := c.checkPluginNames(f.names); err != nil {
+		return err
+	}
+	return c.change(f, func(to multicall.Folder) error { return to.Install(c.self, f.names) })
+}
+
+func (c *cli) uninstall(f *installFlags) error {
+	if err := c.checkPluginNames(f.names); err != nil {
+		return err
+	}
+	return c.change(f, func(to multicall.Folder) error { return to.Remove(f.names) })
+}
+
+func (c *cli) checkPluginNames(names []string) error {
+	for _, name := range names {
 		if _, ok := c.builtins[name]; !ok {
 			return hint(usage("--names: there is no plugin %q", name), "there are %s", strings.Join(c.pluginNames(), ", "))
 		}
 	}
-	return c.change(f, func(to multicall.Folder) error { return to.Install(c.self, f.names) })
+	return nil
 }
 
 // change does something to a folder and prints what became of each name.
@@ -78,15 +107,19 @@ func (c *cli) change(f *installFlags, do func(multicall.Folder) error) error {
 	defer c.progress("writing to %s", f.binDir)()
 	changes := []multicall.Change{}
 	err := do(multicall.Folder{Dir: f.binDir, KeepForeign: f.keep, Report: func(ch multicall.Change) {
+		if f.brief && ch.Outcome == multicall.Absent {
+			return
+		}
 		changes = append(changes, ch)
 		if !c.flags.json {
 			fmt.Fprintln(c.out, changeText(f.binDir, ch))
 		}
 	}})
-	if c.flags.json {
-		if printErr := c.printJSON(changes); err == nil {
-			err = printErr
-		}
+	switch {
+	case c.flags.json:
+		return errors.Join(err, c.printJSON(changes))
+	case err == nil && len(changes) == 0:
+		fmt.Fprintf(c.err, "no plugin of Seam's is in %s\n", f.binDir)
 	}
 	return err
 }

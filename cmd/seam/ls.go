@@ -79,10 +79,14 @@ func (c *cli) ls(args []string, whole bool) error {
 	if err := c.printListing(&l, whole); err != nil {
 		return err
 	}
-	if len(args) == 1 && len(l.Networks) == 0 && netErr == nil {
+	if err := errors.Join(netErr, recErr); err != nil {
+		return err // what could not be read is not known to be none
+	}
+	c.sayNone(&l)
+	if len(args) == 1 && len(l.Networks) == 0 {
 		return &failure{cni.Errorf(cni.CodeInvalidConfig, "network %q: neither configured in %s nor attached to", args[0], c.flags.confDir), exitNotFound, ""}
 	}
-	return errors.Join(netErr, recErr)
+	return nil
 }
 
 // records returns the attachments of all cache folders.
@@ -163,8 +167,6 @@ func (c *cli) printListing(l *listing, whole bool) error {
 		return c.printJSON(l)
 	}
 	if len(l.Networks) == 0 {
-		fmt.Fprintf(c.err, "no network in %s, and nothing attached in %s\n  next: write a network's file there, seam validate it, seam add NETWORK NETNS; or see seam demo\n",
-			c.flags.confDir, strings.Join(c.flags.cacheDirs, ", "))
 		return nil
 	}
 	t := newTable("NETWORK", "VERSION", "PLUGINS", "CONTAINERS", "FILE")
@@ -173,7 +175,6 @@ func (c *cli) printListing(l *listing, whole bool) error {
 	}
 	t.print(c.out)
 	if len(l.Attachments) == 0 {
-		fmt.Fprintln(c.err, "\nnothing is attached\n  next: seam add NETWORK NETNS")
 		return nil
 	}
 	fmt.Fprintln(c.out)
@@ -183,6 +184,18 @@ func (c *cli) printListing(l *listing, whole bool) error {
 	}
 	t.print(c.out)
 	return nil
+}
+
+// sayNone says what the listing lacks, and what to do, to people.
+func (c *cli) sayNone(l *listing) {
+	switch {
+	case c.flags.json:
+	case len(l.Networks) == 0:
+		fmt.Fprintf(c.err, "no network in %s, and nothing attached in %s\n  next: write a network's file there, seam validate it, seam add NETWORK NETNS; or see seam demo\n",
+			c.flags.confDir, strings.Join(c.flags.cacheDirs, ", "))
+	case len(l.Attachments) == 0:
+		fmt.Fprintln(c.err, "\nnothing is attached\n  next: seam add NETWORK NETNS")
+	}
 }
 
 // shortID cuts the IDs that runtimes make, which are long and differ soon.

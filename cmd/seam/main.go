@@ -40,6 +40,7 @@ func run() int {
 	if p, ok := builtins[name]; ok {
 		return servePlugin(name, p, builtins)
 	}
+	outliveReaders()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c := &cli{

@@ -14,6 +14,10 @@ func parsePort(s string) (cni.PortMapping, error) {
 	if err != nil {
 		return m, usage("--port %v", err)
 	}
+	if addr, err := netip.ParseAddr(m.HostIP); err == nil && addr.Is6() && addr.IsLoopback() {
+		return m, hint(usage("--port %q: the kernel forwards nothing that is sent to ::1", s),
+			"publish it on 127.0.0.1 (to a container with an IPv4 address), or on an address that the host has on a network")
+	}
 	return m, nil
 }
 

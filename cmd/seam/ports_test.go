@@ -18,7 +18,9 @@ func TestParsePort(t *testing.T) {
 		{"8080:80", cni.PortMapping{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}, ""},
 		{"53:5353/UDP", cni.PortMapping{HostPort: 53, ContainerPort: 5353, Protocol: "udp"}, ""},
 		{"127.0.0.1:1:65535/sctp", cni.PortMapping{HostPort: 1, ContainerPort: 65535, Protocol: "sctp", HostIP: "127.0.0.1"}, ""},
-		{"[::1]:8080:80", cni.PortMapping{HostPort: 8080, ContainerPort: 80, Protocol: "tcp", HostIP: "::1"}, ""},
+		{"[fd00::1]:8080:80", cni.PortMapping{HostPort: 8080, ContainerPort: 80, Protocol: "tcp", HostIP: "fd00::1"}, ""},
+		{"[::1]:8080:80", cni.PortMapping{}, "sent to ::1"},
+		{"[0:0:0:0:0:0:0:1]:8080:80", cni.PortMapping{}, "sent to ::1"},
 		{"", cni.PortMapping{}, "only one port"},
 		{"80", cni.PortMapping{}, "only one port"},
 		{"0:80", cni.PortMapping{}, `port "0"`},
@@ -47,7 +49,7 @@ func TestParsePort(t *testing.T) {
 
 // What is parsed is printed again, and parsed again the same.
 func FuzzParsePort(f *testing.F) {
-	f.Add("[::1]:8080:80/udp")
+	f.Add("[fd00::1]:8080:80/udp")
 	f.Add("10.0.0.1:1:2")
 	f.Fuzz(func(t *testing.T, s string) {
 		m, err := parsePort(s)

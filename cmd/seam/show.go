@@ -15,8 +15,12 @@ func (c *cli) showCommand() *cobra.Command {
 		Use:   "show CONTAINER [INTERFACE]",
 		Short: "Explain an attachment",
 		Long: `Explain what was made for a container, and what of it is there now: each plugin's
-step with its time, links, addresses, routes, published ports and elements of the
-firewall. CONTAINER is an ID, the beginning of one, or its namespace.`,
+step with its time, links with their rates, addresses, routes and the rules that lead
+to their tables, published ports and elements of the firewall. What the kernel does
+not have any more is marked missing.
+
+Rules in iptables and firewalld, and sysctls, are not shown; seam check asks for them,
+too. CONTAINER is an ID, the beginning of one, or its namespace.`,
 		Example: `  seam show web
   seam show /run/netns/c1 eth0 --json`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -1,12 +1,40 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
 
 // topics are what "seam help" explains beside the commands.
 func topics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "exit-codes", Short: "What the program ends with", Long: "Exit codes\n\n" + exitCodesHelp},
 		{Use: "environment", Short: "Variables that are read", Long: environmentHelp},
+	}
+}
+
+// strictHelp makes help on what there is not an error.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Run, help.RunE = nil, func(_ *cobra.Command, args []string) error {
+		about, unknown, err := root.Find(args)
+		if err != nil || len(unknown) > 0 {
+			return hint(usage("no command and no topic is called %q", strings.Join(args, " ")), "seam help lists them")
+		}
+		return about.Help()
+	}
+}
+
+// strictCompletion makes the script for a shell that is none of those known, or not
+// named, an error: it would be read by a shell as an empty one.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	completion, _, _ := root.Find([]string{"completion"})
+	completion.Args = nil
+	completion.RunE = func(cmd *cobra.Command, args []string) error {
+		return hint(usage("which shell is it? %q is none of bash, fish, powershell, zsh", strings.Join(args, " ")), "%s --help", cmd.CommandPath())
 	}
 }
 

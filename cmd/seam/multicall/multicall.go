@@ -63,12 +63,16 @@ type Folder struct {
 }
 
 // Install makes every name in the folder the program self, making the folder when
-// missing. On an error, the names before it are done and the others as they were.
+// missing. What cannot be replaced is found before the first name is; on a later error,
+// the names before it are done and the others as they were.
 func (f Folder) Install(self string, names []string) error {
 	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
 		return fmt.Errorf("install: %w", err)
 	}
 	return f.locked(func() error {
+		if err := f.checkPlaces(names); err != nil {
+			return fmt.Errorf("install: %w", err)
+		}
 		fresh := filepath.Join(f.Dir, ".seam.new")
 		defer os.Remove(fresh)
 		defer os.Remove(filepath.Join(f.Dir, besideName)) // of a run that was killed
@@ -98,6 +102,29 @@ func (f Folder) locked(do func() error) error {
 		return &fs.PathError{Op: "lock", Path: f.Dir, Err: err}
 	}
 	return errors.Join(do(), dir.Sync())
+}
+
+// checkPlaces names whatever stands in the place of a name, or of what is kept of it,
+// and is no program.
+func (f Folder) checkPlaces(names []string) error {
+	if f.KeepForeign {
+		return nil // it stays
+	}
+	var errs []error
+	for _, name := range names {
+		for _, place := range []string{name, name + backupSuffix} {
+			path := filepath.Join(f.Dir, place)
+			st, err := os.Stat(path)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				errs = append(errs, err)
+			case !st.Mode().IsRegular():
+				errs = append(errs, fmt.Errorf("%s is a directory or a special file: move it away", path))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (f Folder) install(fresh, name string) (Change, error) {

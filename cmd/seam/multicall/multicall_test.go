@@ -125,3 +125,26 @@ func TestSleeper(t *testing.T) {
 		select {}
 	}
 }
+
+// What cannot be replaced is found before anything is: a folder is all of one program or
+// as it was.
+func TestInstallChecksEveryNameFirst(t *testing.T) {
+	for _, inTheWay := range []string{"ptp", "ptp" + backupSuffix} {
+		t.Run(inTheWay, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "ptp", "#!/bin/sh\n")
+			os.Remove(filepath.Join(dir, inTheWay))
+			if err := os.Mkdir(filepath.Join(dir, inTheWay), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			before := list(t, dir)
+			err := install(Folder{Dir: dir})
+			if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, inTheWay)+" is a directory") {
+				t.Errorf("error: %v", err)
+			}
+			if diff := cmp.Diff(before, list(t, dir)); diff != "" {
+				t.Errorf("files (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
