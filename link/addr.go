@@ -48,8 +48,17 @@ func (h *Handle) AddAddr(l Link, a Addr) error {
 	}
 	data = append(data, nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(flags)))
 	err := h.send(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, data...)
+	if errors.Is(err, unix.EINVAL) && a.Prefix.Addr().Is6() {
+		if is, _ := h.ByIndex(l.Index); is.MTU > 0 && is.MTU < SmallestIPv6 {
+			err = fmt.Errorf("%w: its mtu is %d, and IPv6 needs %d", err, is.MTU, SmallestIPv6)
+		}
+	}
 	return failure("add address", a.Prefix.String()+" to "+l.Name, err)
 }
+
+// SmallestIPv6 is the MTU below which a link has no IPv6 (RFC 8200, section 5): the kernel
+// takes its addresses, its routes and its settings.
+const SmallestIPv6 = 1280
 
 // DeleteAddr deletes an address; that it is missing matches fs.ErrNotExist.
 func (h *Handle) DeleteAddr(l Link, p netip.Prefix) error {

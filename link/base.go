@@ -27,7 +27,7 @@ func (h *Handle) add(kind string, b Base, fill func(data *nl.RtAttr)) error {
 	if b.NS != nil && errors.Is(err, unix.EEXIST) {
 		err = h.addAside(kind, b, fill, err)
 	}
-	return failure("add "+kind, b.Name, err)
+	return failure("add "+kind, sized(b.Name, b.MTU), err)
 }
 
 // addAside makes the link under another name first, if the one it is to have is not

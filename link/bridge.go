@@ -19,14 +19,14 @@ type Bridge struct {
 
 // AddBridge makes a bridge, down.
 func (h *Handle) AddBridge(b Bridge) error {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = b.Name, b.MTU, b.MAC
-	bridge := &netlink.Bridge{LinkAttrs: attrs}
+	var fill func(*nl.RtAttr)
 	if b.VLANFiltering {
-		bridge.VlanFiltering = &b.VLANFiltering
+		fill = filterVLANs
 	}
-	return failure("add bridge", b.Name, h.nl.LinkAdd(bridge))
+	return h.add("bridge", Base{Name: b.Name, MTU: b.MTU, MAC: b.MAC}, fill)
 }
+
+func filterVLANs(data *nl.RtAttr) { data.AddRtAttr(nl.IFLA_BR_VLAN_FILTERING, nl.Uint8Attr(1)) }
 
 // VLANFiltering reports whether the bridge keeps frames apart by VLAN.
 func (h *Handle) VLANFiltering(name string) (bool, error) {
@@ -43,7 +43,12 @@ func (h *Handle) VLANFiltering(name string) (bool, error) {
 
 // SetVLANFiltering makes an existing bridge keep frames apart by VLAN.
 func (h *Handle) SetVLANFiltering(l Link) error {
-	return failure("set vlan filtering of bridge", l.Name, h.nl.BridgeSetVlanFiltering(device(l), true))
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(l.Index)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
+	filterVLANs(info.AddRtAttr(nl.IFLA_INFO_DATA, nil))
+	return failure("set vlan filtering of bridge", l.Name, h.send(unix.RTM_NEWLINK, 0, msg, info))
 }
 
 // SetHairpin lets frames leave the bridge port l where they came in.

@@ -2,7 +2,6 @@ package link
 
 import (
 	"fmt"
-	"io/fs"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -29,7 +28,7 @@ func (h *Handle) DefaultRouteLink() (Link, error) {
 			return h.ByIndex(index)
 		}
 	}
-	return Link{}, fmt.Errorf("default route: %w", fs.ErrNotExist)
+	return Link{}, fmt.Errorf("default route: %w", notThere)
 }
 
 // mainTable returns the main table's routes of the address's family.

@@ -7,7 +7,8 @@
 // concurrent use. Nothing here decides what a network should look like: that is
 // the plugins' work. The firewall is in package nft.
 //
-// Errors read "op subject: cause"; a link, address or route that is missing
-// matches fs.ErrNotExist, one that is there already fs.ErrExist. To see what is
-// asked of the kernel: ip monitor all, or strace -e trace=sendto,recvfrom.
+// Errors read "op subject: cause", and end with the kernel's own reason where it gives
+// one; a link, address or route that is missing matches fs.ErrNotExist, one that is there
+// already fs.ErrExist. To see what is asked of the kernel: ip monitor all, or strace -e
+// trace=sendto,recvfrom.
 package link

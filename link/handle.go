@@ -3,7 +3,6 @@ package link
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 
 	"github.com/seamnet/seam/netns"
@@ -119,24 +118,6 @@ func (h *Handle) giveBack(s *socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.idle = append(h.idle, s)
-}
-
-// failure names what was done to what, and translates the kernel's errno: the one
-// place where they are known.
-func failure(op, subject string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[netlink.LinkNotFoundError](err); ok {
-		return fmt.Errorf("%s %s: %w", op, subject, fs.ErrNotExist)
-	}
-	switch {
-	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ESRCH), errors.Is(err, unix.EADDRNOTAVAIL):
-		return fmt.Errorf("%s %s: %w (%w)", op, subject, err, fs.ErrNotExist)
-	case errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("%s %s: not supported by this kernel: %w", op, subject, err)
-	}
-	return fmt.Errorf("%s %s: %w", op, subject, err)
 }
 
 // retry repeats a dump that the kernel interrupted because the table changed

@@ -3,7 +3,6 @@ package link
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"strings"
 
@@ -79,7 +78,7 @@ func (h *Handle) get(msg *nl.IfInfomsg, data ...nl.NetlinkRequestData) (Link, er
 	mask := nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipCounters))
 	answer, err := h.ask(unix.RTM_GETLINK, 0, append([]nl.NetlinkRequestData{msg, mask}, data...)...)
 	if errors.Is(err, unix.ENODEV) {
-		return Link{}, fs.ErrNotExist
+		return Link{}, notThere
 	}
 	if err != nil {
 		return Link{}, err
@@ -163,7 +162,7 @@ func (h *Handle) Set(l Link, c Change) error {
 	if c.Master != 0 {
 		data = append(data, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(c.Master))))
 	}
-	return failure("set link", l.Name, h.send(unix.RTM_SETLINK, 0, data...))
+	return failure("set link", sized(l.Name, c.MTU), h.send(unix.RTM_SETLINK, 0, data...))
 }
 
 // SetPromisc makes the link receive every frame, or not.
@@ -179,6 +178,3 @@ func (h *Handle) SetPromisc(l Link, on bool) error {
 func device(l Link) netlink.Link {
 	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index, Name: l.Name}}
 }
-
-// Missing reports whether err says that what was named does not exist.
-func Missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -14,6 +14,7 @@ import (
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns/netnstest"
+	"golang.org/x/sys/unix"
 )
 
 // ip prints what ip(8) says, inside the pod if one is given.
@@ -141,6 +142,39 @@ func TestBridgePort(t *testing.T) {
 	})
 }
 
+// TestVLANs: a bridge that was made without VLAN filtering gets it, and its ports VLANs.
+func TestVLANs(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		h := open(t, nil)
+		if err := errors.Join(h.AddBridge(link.Bridge{Name: "br0"}), h.AddVeth(link.Veth{Name: "a", PeerName: "b"})); err != nil {
+			t.Fatal(err)
+		}
+		br, port := must[link.Link](t)(h.ByName("br0")), must[link.Link](t)(h.ByName("a"))
+		if on, err := h.VLANFiltering("br0"); err != nil || on {
+			t.Fatalf("a new bridge filters: %t, %v", on, err)
+		}
+		err := h.SetVLANFiltering(br)
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			t.Skipf("this kernel's bridges have no VLAN filtering: %v", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if on, err := h.VLANFiltering("br0"); err != nil || !on {
+			t.Errorf("filters: %t, %v", on, err)
+		}
+		trunk := []link.VLANs{{First: 5, Last: 5, Native: true}, {First: 20, Last: 21}}
+		if err := errors.Join(h.Set(port, link.Change{Master: br.Index, Up: true}), h.DeleteVLAN(port, 1),
+			h.AddVLANs(port, trunk[0], false), h.AddVLANs(port, trunk[1], false), h.AddVLANs(br, trunk[1], true)); err != nil {
+			t.Fatal(err)
+		}
+		want := []link.VLANs{{First: 5, Last: 5, Native: true}, {First: 20, Last: 20}, {First: 21, Last: 21}}
+		if diff := cmp.Diff(want, must[[]link.VLANs](t)(h.PortVLANs(port))); diff != "" {
+			t.Errorf("vlans of the port (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAddrsAndRoutes(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		pod := netnstest.NewPod(t, "pod1")
@@ -170,6 +204,7 @@ func TestAddrsAndRoutes(t *testing.T) {
 			{Dst: netip.MustParsePrefix("0.0.0.0/0"), GW: netip.MustParseAddr("10.1.0.1"), MTU: 1300, AdvMSS: 1200, Priority: 50},
 			{Dst: netip.MustParsePrefix("192.0.2.0/24"), Table: &seven, Scope: &linkScope},
 			{Dst: netip.MustParsePrefix("::/0"), GW: netip.MustParseAddr("fd00::1")},
+			{Dst: netip.MustParsePrefix("10.5.0.1/16"), GW: netip.MustParseAddr("10.1.0.1")}, // as people write it
 		} {
 			if err := h.AddRoute(eth0, link.Route{Route: r}); err != nil {
 				t.Fatal(err)
@@ -181,7 +216,8 @@ func TestAddrsAndRoutes(t *testing.T) {
 		got := ip(t, pod, "route", "show", "table", "all", "scope", "all", "type", "unicast") + ip(t, pod, "-6", "route", "show", "default")
 		want := "192.0.2.0/24 dev eth0 table 7 scope link \n" +
 			"default via 10.1.0.1 dev eth0 metric 50 mtu 1300 advmss 1200 \n" +
-			"10.1.0.0/24 dev eth0 proto kernel scope link src 10.1.0.5 \n"
+			"10.1.0.0/24 dev eth0 proto kernel scope link src 10.1.0.5 \n" +
+			"10.5.0.0/16 via 10.1.0.1 dev eth0 \n"
 		if v4, _, _ := strings.Cut(got, "fd00::"); !strings.HasPrefix(v4, want) {
 			t.Errorf("routes (-want +got):\n%s", cmp.Diff(want, got))
 		}
@@ -189,7 +225,7 @@ func TestAddrsAndRoutes(t *testing.T) {
 		for _, r := range must[[]link.Route](t)(h.Routes(eth0)) {
 			dsts = append(dsts, r.String())
 		}
-		for _, want := range []string{"0.0.0.0/0 via 10.1.0.1", "192.0.2.0/24", "10.1.0.0/24 src 10.1.0.5", "::/0 via fd00::1"} {
+		for _, want := range []string{"0.0.0.0/0 via 10.1.0.1", "192.0.2.0/24", "10.1.0.0/24 src 10.1.0.5", "::/0 via fd00::1", "10.5.0.0/16 via 10.1.0.1"} {
 			if !strings.Contains(strings.Join(dsts, "\n"), want) {
 				t.Errorf("want route %q in %q", want, dsts)
 			}

@@ -49,8 +49,9 @@ func (h *Handle) AddMacvlan(m Macvlan) error {
 			data.AddRtAttr(nl.IFLA_MACVLAN_BC_QUEUE_LEN, nl.Uint32Attr(m.BroadcastQueue))
 		}
 	})
+	_, explained := errors.AsType[refusal](err)
 	switch {
-	case errors.Is(err, unix.EINVAL):
+	case errors.Is(err, unix.EINVAL) && !explained:
 		return fmt.Errorf("%w: mode passthru allows one macvlan on a parent, and the parent must be an Ethernet link", err)
 	case errors.Is(err, unix.EBUSY):
 		return inUse(err)

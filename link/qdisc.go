@@ -145,7 +145,7 @@ func (h *Handle) deleteQdisc(l Link, kind string, handle, parent uint32) error {
 	msg := &nl.TcMsg{Family: unix.AF_UNSPEC, Ifindex: int32(l.Index), Handle: handle, Parent: parent}
 	err := h.send(unix.RTM_DELQDISC, 0, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated(kind)))
 	if errors.Is(err, unix.EINVAL) {
-		err = fmt.Errorf("%w (%w)", err, fs.ErrNotExist)
+		err = missing{err}
 	}
 	return failure("delete qdisc "+kind+" of", l.Name, err)
 }

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Route is a route over one link: what CNI says of it, and its preferred source.
+// A Route is a route over one link: what CNI says of it, and its preferred source. Of Dst,
+// what is beyond its length does not count: the kernel would refuse it.
 type Route struct {
 	cni.Route
 	Source netip.Addr // invalid: the kernel chooses
@@ -115,7 +116,7 @@ func (r Route) message(l Link, msg *nl.RtMsg) []nl.NetlinkRequestData {
 		msg.Flags = unix.RTNH_F_ONLINK
 	}
 	number := func(kind, n int) *nl.RtAttr { return nl.NewRtAttr(kind, nl.Uint32Attr(uint32(n))) }
-	data := []nl.NetlinkRequestData{msg, nl.NewRtAttr(unix.RTA_DST, r.Dst.Addr().AsSlice()), number(unix.RTA_OIF, l.Index)}
+	data := []nl.NetlinkRequestData{msg, nl.NewRtAttr(unix.RTA_DST, r.Dst.Masked().Addr().AsSlice()), number(unix.RTA_OIF, l.Index)}
 	if r.GW.IsValid() {
 		data = append(data, nl.NewRtAttr(unix.RTA_GATEWAY, r.GW.AsSlice()))
 	}

@@ -32,6 +32,9 @@ func dial() (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
+	// Reasons in words: kernels before 4.12 give none.
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
 	return &socket{fd: fd, buffer: make([]byte, bufferSize)}, nil
 }
 
@@ -59,10 +62,29 @@ func (s *socket) ask(req *nl.NetlinkRequest) ([]byte, error) {
 			return slices.Clone(data), nil
 		}
 		if errno := binary.NativeEndian.Uint32(data); errno != 0 {
-			return nil, unix.Errno(-int32(errno))
+			return nil, refused(unix.Errno(-int32(errno)), binary.NativeEndian.Uint16(s.buffer[6:]), data[4:])
 		}
 		return nil, nil
 	}
+}
+
+// refused returns the error of an answer: its errno and, if the kernel gives one, the
+// reason. What follows the errno is the request's header, and then attributes.
+func refused(errno unix.Errno, flags uint16, rest []byte) error {
+	const wanted = unix.NLM_F_CAPPED | unix.NLM_F_ACK_TLVS
+	if flags&wanted != wanted || len(rest) < unix.NLMSG_HDRLEN {
+		return errno
+	}
+	attrs, err := nl.ParseRouteAttr(rest[unix.NLMSG_HDRLEN:])
+	if err != nil {
+		return errno
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
+			return refusal{errno, nl.BytesToString(a.Value)}
+		}
+	}
+	return errno
 }
 
 func (s *socket) send(request []byte) error {

@@ -34,11 +34,43 @@ func TestAnswersAreTheCallers(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if _, err := h.ByName("none"); !errors.Is(err, fs.ErrNotExist) || err.Error() != "link none: file does not exist" {
+		if _, err := h.ByName("none"); !errors.Is(err, fs.ErrNotExist) || err.Error() != "link none: is not there" {
 			t.Errorf("no such link: %v", err)
 		}
 		if _, err := h.ByIndex(99); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("no such index: %v", err)
+		}
+	})
+}
+
+// TestErrors: what was asked for, why not in the kernel's words, and no file where none is
+// meant.
+func TestErrors(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		h := open(t, nil)
+		ip(t, nil, "link", "add", "va", "type", "veth", "peer", "name", "vb")
+		va := must[link.Link](t)(h.ByName("va"))
+		_, noRoute := h.DefaultRouteLink()
+		const tooSmall = ", mtu 60: invalid argument: mtu less than device minimum"
+		for _, test := range []struct {
+			err     error
+			want    string
+			missing bool
+		}{
+			{h.AddVeth(link.Veth{Name: "a", PeerName: "b", MTU: 60}), "add veth a and b, mtu 60: invalid argument", false},
+			{h.AddBridge(link.Bridge{Name: "br0", MTU: 60}), "add bridge br0" + tooSmall, false},
+			{h.AddMacvlan(link.Macvlan{Base: link.Base{Name: "m", MTU: 60, Parent: va.Index}, Mode: "bridge"}), "add macvlan m" + tooSmall, false},
+			{h.Set(va, link.Change{MTU: 60}), "set link va" + tooSmall, false},
+			{h.Delete("none"), "delete link none: no such device", true},
+			{h.DeleteAddr(va, netip.MustParsePrefix("10.1.0.5/24")), "delete address 10.1.0.5/24 of va: cannot assign requested address", true},
+			{noRoute, "default route: is not there", true},
+		} {
+			if test.err == nil || test.err.Error() != test.want {
+				t.Errorf("got %v, want %s", test.err, test.want)
+			}
+			if errors.Is(test.err, fs.ErrNotExist) != test.missing {
+				t.Errorf("%v: matches fs.ErrNotExist: %t", test.err, !test.missing)
+			}
 		}
 	})
 }

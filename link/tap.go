@@ -26,7 +26,7 @@ type Tap struct {
 // complete: until then it ends with the process. That the name is taken matches
 // fs.ErrExist.
 func (h *Handle) AddTap(t Tap) error {
-	return failure("add tap", t.Name, h.ns.Do(func() error { return h.addTap(t) }))
+	return failure("add tap", sized(t.Name, t.MTU), h.ns.Do(func() error { return h.addTap(t) }))
 }
 
 // addTap must run inside: a tap is made in the namespace of the thread that opens the device.

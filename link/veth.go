@@ -1,7 +1,6 @@
 package link
 
 import (
-	"fmt"
 	"net"
 
 	"github.com/seamnet/seam/netns"
@@ -46,5 +45,5 @@ func (h *Handle) AddVeth(v Veth) error {
 		peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(v.PeerNS.Fd())))
 	}
 	err := h.send(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(data, info)...)
-	return failure("add veth", fmt.Sprintf("%s and %s", v.Name, v.PeerName), err)
+	return failure("add veth", sized(v.Name+" and "+v.PeerName, v.MTU), err)
 }

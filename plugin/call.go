@@ -129,7 +129,7 @@ func (c *Call) HostEnd() (link.Link, error) {
 	}
 	host, err := c.Links.ByIndex(c.Link.Peer)
 	if err == nil && host.Peer != c.Link.Index { // a number of another namespace
-		err = fs.ErrNotExist
+		err = link.NotThere("is not on the host")
 	}
 	if err != nil {
 		return link.Link{}, fmt.Errorf("host end of %s: %w", c.IfName, err)

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -53,7 +54,7 @@ func (c *Config) ValidateCommon() error {
 func (c *Config) MAC(r *cni.Request, own string) (net.HardwareAddr, error) {
 	// Every plugin of a chain sees all of CNI_ARGS, so the keys of IPAM are known here too. A
 	// plugin that reads none of them does not judge them either: dhcp may be told any.
-	if err := r.Args.Only("MAC", "IP", "GATEWAY"); err != nil {
+	if err := r.Args.Only(append(namedArgs(r.Config.JSON), "MAC", "IP", "GATEWAY")...); err != nil {
 		return nil, err
 	}
 	for _, s := range []string{c.RuntimeConfig.MAC, c.Args.CNI.MAC, r.Args.Get("MAC"), own} {
@@ -70,6 +71,22 @@ func (c *Config) MAC(r *cni.Request, own string) (net.HardwareAddr, error) {
 		return mac, nil
 	}
 	return nil, nil
+}
+
+// namedArgs returns the keys of CNI_ARGS that the configuration itself names, in "ipam", for
+// dhcp to read. Of another IPAM plugin, what stands there may be anything.
+func namedArgs(conf []byte) []string {
+	var c struct {
+		IPAM struct {
+			Provide []struct{ FromArg string }
+		}
+	}
+	_ = json.Unmarshal(conf, &c)
+	var keys []string
+	for _, p := range c.IPAM.Provide {
+		keys = append(keys, p.FromArg)
+	}
+	return keys
 }
 
 func usableMAC(mac net.HardwareAddr) error {

@@ -88,10 +88,7 @@ func (p Parent) CheckParent(c *Call) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	if !master.Up {
-		errs = append(errs, fmt.Errorf("master %s: is down", master.Name))
-	}
+	errs := []error{isUp(master)}
 	bottom := master.Index
 	if master.Kind == c.Link.Kind && master.Kind != "vlan" {
 		bottom = master.Parent // the kernel puts macvlan on macvlan, and ipvlan on ipvlan, beside it
@@ -102,14 +99,26 @@ func (p Parent) CheckParent(c *Call) error {
 	return errors.Join(errs...)
 }
 
+// isUp reports, as an error, that nothing passes over the master. ADD of macvlan and ipvlan
+// takes it all the same, like the reference plugins', as it may be set up later.
+func isUp(master link.Link) error {
+	if master.Up {
+		return nil
+	}
+	return fmt.Errorf("master %s: is down: ip link set %s up", master.Name, master.Name)
+}
+
 // Available reports whether the kernel has interfaces of the kind and the host the master
-// for them, which is not looked for in a pod that is yet to come.
+// for them, up, which is not looked for in a pod that is yet to come.
 func (p Parent) Available(h *link.Handle, kind string) error {
 	if err := Supported(h, kind); err != nil || p.InPod {
 		return err
 	}
-	_, err := p.find(h, "the host")
-	return err
+	master, err := p.find(h, "the host")
+	if err != nil {
+		return err
+	}
+	return isUp(master)
 }
 
 // Supported returns an error if the kernel has no interfaces of the kind.

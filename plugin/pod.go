@@ -24,6 +24,9 @@ func (c *Call) configure(ctx context.Context, pod link.Link) error {
 	if pod.Index == 0 { // a program drives it (Lender.UserSpace)
 		return nil
 	}
+	if _, v6 := c.Families(); v6 && pod.MTU < link.SmallestIPv6 {
+		return cni.Errorf(cni.CodeInvalidConfig, "mtu %d: %s can have no IPv6 addresses, which need %d", pod.MTU, c.IfName, link.SmallestIPv6)
+	}
 	if err := c.PodNS.Do(func() error { return c.podSettings() }); err != nil {
 		return err
 	}

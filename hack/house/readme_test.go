@@ -63,7 +63,7 @@ func TestREADMEExamples(t *testing.T) {
 				continue
 			}
 			examples++
-			cmd := exec.Command(seam, "validate", "-")
+			cmd := exec.Command(seam, "validate", "--strict", "-")
 			cmd.Stdin = strings.NewReader(block[1])
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v\n%s\n%s", file, err, out, block[1])
@@ -81,7 +81,7 @@ func TestExampleFiles(t *testing.T) {
 		t.Fatalf("no examples: %v", err)
 	}
 	for _, file := range files {
-		cmd := exec.Command("go", "run", "./cmd/seam", "validate", file)
+		cmd := exec.Command("go", "run", "./cmd/seam", "validate", "--strict", file)
 		cmd.Dir = root(t)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", file, err, out)

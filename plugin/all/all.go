@@ -89,3 +89,13 @@ func Configs() map[string]func() any {
 		"wrap":        func() any { return wrap.Default() },
 	}
 }
+
+// Chained returns the types of the plugins that work on what another made, and so stand
+// after it in a network.
+func Chained() []string {
+	return []string{"bandwidth", "firewall", "masquerade", "portmap", "sbr", "tuning", "vrf"}
+}
+
+// IPAM returns the types of the plugins that do nothing but give addresses, to the one
+// whose "ipam" names them. (What wrap is in a network is what it wraps.)
+func IPAM() []string { return []string{"dhcp", "host-local", "static"} }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -329,6 +330,29 @@ func TestCheckNeedsPrevResult(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestPlaces: the lists of what a plugin is in a network are true, and complete.
+func TestPlaces(t *testing.T) {
+	var chained, ipam []string
+	for name, newConfig := range all.Configs() {
+		if _, makes := newConfig().(plugin.Device); makes || name == "loopback" || name == "wrap" {
+			continue
+		}
+		if i := slices.IndexFunc(subjects, func(s subject) bool { return s.name == name }); i >= 0 && subjects[i].chained {
+			chained = append(chained, name)
+		} else {
+			ipam = append(ipam, name)
+		}
+	}
+	slices.Sort(chained)
+	slices.Sort(ipam)
+	if diff := cmp.Diff(chained, all.Chained()); diff != "" {
+		t.Errorf("chained plugins (-tested so +listed):\n%s", diff)
+	}
+	if diff := cmp.Diff(ipam, all.IPAM()); diff != "" {
+		t.Errorf("plugins that give addresses (-the others +listed):\n%s", diff)
+	}
 }
 
 // TestEveryPluginIsASubject, so that a new one is not forgotten. The loopback plugin

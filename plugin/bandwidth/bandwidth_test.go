@@ -67,7 +67,7 @@ func TestCheck(t *testing.T) {
 			{"queue from the pod", limits, "qdisc del dev IFB root", "qdisc of IFB: is"},
 			{"redirection", limits, "filter del dev VETH ingress", "filters of VETH: all redirect to link"},
 			{"ingress", limits, "qdisc del dev VETH ingress", "filters of VETH"},
-			{"ifb", limits, "LINK del IFB", "link IFB: file does not exist"},
+			{"ifb", limits, "LINK del IFB", "link IFB: is not there"},
 			{"ifb down", limits, "LINK set IFB down", "link IFB: is down"},
 			{"class", limits + `,"shapedSubnets":["10.0.0.0/8"]`, "class change dev VETH parent 1: classid 1:1 htb rate 9mbit", "has no class 1:1 of 1000000 bytes"},
 			{"subnet to the pod", limits + `,"shapedSubnets":["10.0.0.0/8"]`, "filter del dev VETH parent 1:", "filters of VETH: from 10.0.0.0/8 shaped is gone"},

@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -337,19 +338,46 @@ func TestVLANs(t *testing.T) {
 		if out, err := plugintest.Try(nil, "ip", "link", "add", "probe", "type", "bridge", "vlan_filtering", "1"); err != nil {
 			t.Skipf("this kernel's bridges have no VLAN filtering: %s", out)
 		}
-		f := setup(t)
-		keys := `"vlan":100,"isGateway":true,"vlanTrunk":[{"id":200},{"minID":300,"maxID":302}],` + ipam4
-		result := f.add(keys)
-		if len(result.Interfaces) != 4 || result.Interfaces[3].Name != "br0.100" {
-			t.Errorf("interfaces: %+v, want br0.100 as the fourth", result.Interfaces)
-		}
-		vlans := plugintest.Run(t, nil, "bridge", "vlan", "show", "dev", plugin.HostName(f.request("").Tag()))
-		for _, want := range []string{"100 PVID Egress Untagged", "200", "300", "302"} {
-			if !strings.Contains(vlans, want) {
-				t.Errorf("want %q in:\n%s", want, vlans)
+		for _, there := range []bool{false, true} {
+			f := setup(t)
+			if there { // made by someone who knew of no VLANs
+				f.ip(nil, "link add br0 type bridge")
+				f.ip(nil, "link set br0 up")
 			}
+			keys := `"vlan":100,"isGateway":true,"vlanTrunk":[{"id":200},{"minID":300,"maxID":302}],` + ipam4
+			r := f.request(keys)
+			r.Prev = f.add(keys)
+			if len(r.Prev.Interfaces) != 4 || r.Prev.Interfaces[3].Name != "br0.100" {
+				t.Errorf("interfaces: %+v, want br0.100 as the fourth", r.Prev.Interfaces)
+			}
+			vlans := plugintest.Run(t, nil, "bridge", "vlan", "show", "dev", plugin.HostName(r.Tag()))
+			for _, want := range []string{"100 PVID Egress Untagged", "200", "300", "302"} {
+				if !strings.Contains(vlans, want) {
+					t.Errorf("want %q in:\n%s", want, vlans)
+				}
+			}
+			plugintest.Run(t, f.pod, "ping", "-c1", "-W5", "10.1.0.1")
+			if err := errors.Join(f.plugin.Check(f.Context(), r), f.plugin.Del(f.Context(), r)); err != nil {
+				t.Errorf("bridge there before %t: %v", there, err)
+			}
+			f.ip(nil, "netns del pod1")
+			f.ip(nil, "link del br0")
+			f.ip(nil, "link del br0.100")
 		}
-		plugintest.Run(t, f.pod, "ping", "-c1", "-W5", "10.1.0.1")
+	})
+}
+
+// TestNoVLANs: a kernel whose bridges filter no VLANs says so, whoever made the bridge.
+func TestNoVLANs(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		if _, err := plugintest.Try(nil, "ip", "link", "add", "probe", "type", "bridge", "vlan_filtering", "1"); err == nil {
+			t.Skip("its bridges have VLAN filtering")
+		}
+		f := setup(t)
+		f.ip(nil, "link add br0 type bridge")
+		if _, err := cni.Add(f.Context(), f.plugin, f.request(`"vlan":100,`+ipam4)); err == nil || !strings.Contains(err.Error(), "vlan filtering of bridge br0: not supported by this kernel") {
+			t.Errorf("ADD: %v", err)
+		}
 	})
 }
 

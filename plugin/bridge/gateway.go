@@ -96,7 +96,7 @@ func (b *Config) clearTheWay(links *link.Handle, l link.Link, ips []cni.IP, give
 			}
 			if !b.ForceAddress {
 				return cni.Errorf(cni.CodeInvalidConfig, "bridge: %s has address %s, which is in the way of gateway %s", l.Name, a.Prefix, gateway).
-					WithDetails("delete it, choose another bridge, or set forceAddress")
+					WithDetails("name another bridge, delete the address (ip addr del %s dev %s), or set forceAddress", a.Prefix, l.Name)
 			}
 			old = append(old, a.Prefix)
 			break

@@ -59,8 +59,8 @@ func TestForceAddress(t *testing.T) {
 				defer f.ip(nil, "link del br0")
 				_, err := cni.Add(f.Context(), f.plugin, f.request(`"isGateway":true,"forceAddress":`+tt.force+`,`+tt.ipam))
 				switch {
-				case tt.want == "" && (cni.CodeOf(err) != cni.CodeInvalidConfig || !strings.Contains(err.Error(), tt.has)):
-					t.Errorf("ADD: %v, want an error that names %s", err, tt.has)
+				case tt.want == "" && (cni.CodeOf(err) != cni.CodeInvalidConfig || !strings.Contains(err.Error(), "ip addr del "+tt.has+" dev br0")):
+					t.Errorf("ADD: %v, want an error that says how to delete %s", err, tt.has)
 				case tt.want != "" && err != nil:
 					t.Errorf("ADD: %v", err)
 				}
@@ -145,6 +145,23 @@ func TestMTU(t *testing.T) {
 			if got := f.ip(pod, "link show "+link); !strings.Contains(got, "mtu 1400 ") {
 				t.Errorf("want mtu 1400 in: %s", got)
 			}
+		}
+	})
+}
+
+// TestMTUTooSmall: what the kernel says of one does not name it, or is about something else.
+func TestMTUTooSmall(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		f := setup(t)
+		for keys, want := range map[string]string{
+			`"mtu":60,` + ipam4:                   "mtu 60",
+			`"mtu":500,` + ipam6:                  "mtu 500: eth0 can have no IPv6 addresses, which need 1280",
+			`"mtu":500,"isGateway":true,` + ipam6: "add address fd00:1::1/64 to br0: invalid argument: its mtu is 500, and IPv6 needs 1280",
+		} {
+			if _, err := cni.Add(f.Context(), f.plugin, f.request(keys)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", keys, err, want)
+			}
+			plugintest.Try(nil, "ip", "link", "del", "br0")
 		}
 	})
 }

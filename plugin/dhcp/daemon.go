@@ -337,7 +337,10 @@ func (d *Daemon) gc(ctx context.Context, q question) error {
 
 // end gives the lease back, if its link is there still to do that over, and forgets it.
 func (d *Daemon) end(l *lease) error {
-	err := d.client().release(l)
-	d.Log.Info("released", "lease", l, "err", err)
+	if err := d.client().release(l); err != nil {
+		d.Log.Info("forgotten, not released", "lease", l, "err", err)
+	} else {
+		d.Log.Info("released", "lease", l)
+	}
 	return d.book.remove(l.Tag())
 }

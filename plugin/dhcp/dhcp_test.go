@@ -27,7 +27,7 @@ func TestLease(t *testing.T) {
 			"request": [{"option": "42"}],
 			"provide": [{"option": "host-name", "value": "none", "fromArg": "K8S_POD_NAME"},
 				{"option": "vendor-class-identifier", "value": "acme"}, {"option": "user-class", "fromArg": "MISSING"}]`)
-		r.Args = cni.Args{{Key: "IgnoreUnknown", Value: "1"}, {Key: "K8S_POD_NAME", Value: "web-0"}}
+		r.Args = cni.Args{{Key: "K8S_POD_NAME", Value: "web-0"}} // known, as the configuration names it
 		address := l.add(r)
 		if got, want := l.leased("c1/lan/eth0"), []string{address.Addr().String()}; !cmp.Equal(got, want) {
 			t.Errorf("the server leased %q, the pod has %q", got, want)

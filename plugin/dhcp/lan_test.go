@@ -151,6 +151,9 @@ func daemon(t *testing.T) (stop func()) {
 		if err := <-ended; err != nil {
 			t.Errorf("daemon: %v", err)
 		}
+		if strings.Contains(log.String(), "<nil>") {
+			t.Error("the daemon logs an error that there is not")
+		}
 		if t.Failed() {
 			t.Logf("daemon:\n%s", log)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"time"
 
@@ -23,7 +22,7 @@ type place struct {
 }
 
 // errReplaced matches fs.ErrNotExist, as do a missing namespace and a missing link.
-var errReplaced = fmt.Errorf("is another one than the lease was for: %w", fs.ErrNotExist)
+const errReplaced link.NotThere = "is another one than the lease was for"
 
 // runningTime bounds the wait for a link that was set up. What is sent too early is
 // lost and sent again.

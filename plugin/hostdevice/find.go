@@ -42,7 +42,20 @@ func (p *Config) selector() (selector, error) {
 		return selector{words: "device with pciBusID " + p.PCIBusID, path: p.sys.pci(p.PCIBusID)}, nil
 	}
 	// Known no earlier: STATUS, and a person who validates the file, have no runtimeConfig.
-	return selector{}, cni.Errorf(cni.CodeInvalidConfig, "no device is selected: set device, hwaddr, kernelpath or pciBusID, or give the runtime config deviceID")
+	return selector{}, errNoDevice()
+}
+
+// With says that no device can be selected, whatever the runtime gives.
+func (p *Config) With(capabilities map[string]bool) error {
+	if capabilities["deviceID"] || p.Device+p.HWAddr+p.KernelPath+p.RuntimeConfig.DeviceID+p.PCIBusID != "" {
+		return nil
+	}
+	return errNoDevice()
+}
+
+func errNoDevice() error {
+	return cni.Errorf(cni.CodeInvalidConfig, "no device is selected: set device, hwaddr, kernelpath or pciBusID, or give the runtime config deviceID").
+		WithDetails(`the runtime gives it to a plugin with "capabilities": {"deviceID": true}`)
 }
 
 // find returns the device among the host's links. That it is not there matches
@@ -73,7 +86,7 @@ func byMAC(links *link.Handle, mac net.HardwareAddr) (found link.Link, err error
 	if err != nil {
 		return found, err
 	}
-	err = fmt.Errorf("no link has it: %w", fs.ErrNotExist)
+	err = link.NotThere("no link has it")
 	for _, l := range all {
 		if bytes.Equal(l.MAC, mac) && (err != nil || !link.Physical(found) && link.Physical(l)) {
 			found, err = l, nil

@@ -202,6 +202,14 @@ func TestAddRefused(t *testing.T) {
 			want: `host-local: network "net": resolvConf: open /nonexistent: no such file or directory`,
 		},
 		{
+			name: "leases in the caller's folder", ipam: `{"subnet": "10.1.0.0/24", "dataDir": "leases"}`, code: cni.CodeInvalidConfig,
+			want: `host-local: network "net": ipam.dataDir "leases": must be an absolute path`,
+		},
+		{
+			name: "resolver in the caller's folder", ipam: `{"subnet": "10.1.0.0/24", "resolvConf": "resolv.conf"}`, code: cni.CodeInvalidConfig,
+			want: `host-local: network "net": ipam.resolvConf "resolv.conf": must be an absolute path`,
+		},
+		{
 			name: "two addresses of a family in an old version", version: "0.2.0", code: cni.CodeInvalidConfig,
 			ipam: `{"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}], [{"subnet": "10.2.0.0/24"}]]}`,
 			want: `host-local: network "net": version "0.2.0" of CNI allows one address of a family; ` +

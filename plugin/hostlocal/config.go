@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 
 	"github.com/seamnet/seam/cni"
@@ -46,8 +47,14 @@ type Range struct {
 // errNoRanges is no fault where ranges come with the attachment (ipRanges).
 var errNoRanges = errors.New(`no addresses to give: "ipam" has no "ranges"`)
 
-// Validate reports what is wrong with the ranges, by their keys.
+// Validate reports what is wrong, by the keys.
 func (c *Config) Validate() error {
+	// A call that comes from another folder would look elsewhere.
+	for _, p := range []struct{ key, path string }{{"dataDir", c.IPAM.DataDir}, {"resolvConf", c.IPAM.ResolvConf}} {
+		if p.path != "" && !filepath.IsAbs(p.path) {
+			return fmt.Errorf("ipam.%s %q: must be an absolute path", p.key, p.path)
+		}
+	}
 	for _, r := range c.IPAM.Routes {
 		if !r.Dst.IsValid() {
 			return errors.New(`ipam.routes: a route has no "dst"`)

@@ -119,6 +119,23 @@ func TestDelDataDir(t *testing.T) {
 	}
 }
 
+// TestDelRelativeDataDir: with one, ADD gives nothing, and so there is nothing to fail on.
+func TestDelRelativeDataDir(t *testing.T) {
+	t.Chdir(t.TempDir())
+	h := newHost(t)
+	r := request("c1", `{"subnet": "10.1.0.0/24", "dataDir": "leases"}`)
+	_, err := h.Add(t.Context(), r)
+	wantError(t, err, cni.CodeInvalidConfig, `host-local: network "net": ipam.dataDir "leases": must be an absolute path`)
+	h.del(r)
+	r.Valid = []cni.Attachment{}
+	if err := h.GC(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
 // TestNetworkNameIsNoPath: a name becomes a folder's, so it is checked here too.
 func TestNetworkNameIsNoPath(t *testing.T) {
 	h := newHost(t)

@@ -42,6 +42,18 @@ func (v *Config) Validate() error {
 	return errors.Join(v.ValidateCommon(), v.ValidateParent(), modeErr)
 }
 
+// First says what is wrong where no plugin is before this one.
+func (v *Config) First() error {
+	if v.IPAM.Type == "" {
+		return errNoAddresses()
+	}
+	return nil
+}
+
+func errNoAddresses() error {
+	return cni.Errorf(cni.CodeInvalidConfig, "ipam: is missing, and no plugin before got addresses to take over")
+}
+
 // Available says whether there are ipvlans, and the master. Without ipam it depends on
 // the plugins before which master that is.
 func (v *Config) Available(h *link.Handle) error {
@@ -54,7 +66,7 @@ func (v *Config) Available(h *link.Handle) error {
 // Make makes the interface.
 func (v *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, error) {
 	if v.IPAM.Type == "" && (c.Prev == nil || len(c.Prev.IPs) == 0) {
-		return nil, cni.Errorf(cni.CodeInvalidConfig, "ipam: is missing, and no plugin before got addresses to take over")
+		return nil, errNoAddresses()
 	}
 	parent, err := v.parent(c.Prev)
 	if err != nil {

@@ -166,6 +166,22 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// TestMasterDown: ADD takes it, as the reference plugin does; that nothing passes is what
+// STATUS says before, and CHECK after.
+func TestMasterDown(t *testing.T) {
+	on(t, func(f *plugintest.Fixture) {
+		const down = "master eth1: is down: ip link set eth1 up"
+		host, r := f.Link(f.Host, "eth1"), f.Request(conf)
+		plugintest.Must(f, f.Host.Set(host, link.Change{Down: true}))
+		plugintest.WantError(f, "STATUS", f.Status(f.Context(), r), cni.CodeNotAvailable, down)
+		f.Attach(f, r)
+		f.Finds(r, down)
+		plugintest.Must(f, f.Host.Set(host, link.Change{Up: true}))
+		f.Passes(r)
+		f.Detach(f, r)
+	})
+}
+
 // TestStatus: a kernel without ipvlans is what the host lacks, before any ADD.
 func TestStatus(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {

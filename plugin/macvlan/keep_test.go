@@ -120,6 +120,26 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// TestMasterDown: ADD takes it, as the reference plugin does; that nothing passes is what
+// STATUS says before, and CHECK after.
+func TestMasterDown(t *testing.T) {
+	on(t, func(f *plugintest.Fixture) {
+		const down = "master eth1: is down: ip link set eth1 up"
+		host := f.Link(f.Host, "eth1")
+		plugintest.Must(f, f.Host.Set(host, link.Change{Down: true}))
+		r := f.Request(conf)
+		plugintest.WantError(f, "STATUS", f.Status(f.Context(), r), cni.CodeNotAvailable, down)
+		f.Attach(f, r)
+		f.Finds(r, down)
+		plugintest.Must(f, f.Host.Set(host, link.Change{Up: true}))
+		f.Passes(r)
+		if err := f.Status(f.Context(), r); err != nil {
+			f.Error(err)
+		}
+		f.Detach(f, r)
+	})
+}
+
 // TestStatus: without the master there is nothing to stand on.
 func TestStatus(t *testing.T) {
 	on(t, func(f *plugintest.Fixture) {

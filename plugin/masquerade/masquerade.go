@@ -45,6 +45,14 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// Beside says that an interface plugin of the same network does this already.
+func (c *Config) Beside(other any) error {
+	if maker, ok := other.(plugin.Device); ok && maker.Common().IPMasq {
+		return errors.New("ipMasq of the plugin that makes the interface does the same, and its CHECK fails beside this one: use one of them")
+	}
+	return nil
+}
+
 // Elements returns a masquerade for each of the pod's addresses.
 func (c *Config) Elements(r *cni.Request) ([]nft.Element, error) {
 	ips := r.Prev.PodIPs(r.IfName)

@@ -1,6 +1,7 @@
 package portmap
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -29,6 +30,14 @@ type Config struct {
 
 // Default returns the configuration without any key.
 func Default() *Config { return &Config{SNAT: true} }
+
+// With says that no port will be mapped, which ADD cannot know.
+func (c *Config) With(capabilities map[string]bool) error {
+	if capabilities[cni.CapabilityPorts] || len(c.RuntimeConfig.PortMappings) > 0 {
+		return nil
+	}
+	return errors.New(`capabilities: without {"portMappings": true} no port ever arrives`)
+}
 
 // A mapping is a valid cni.PortMapping.
 type mapping struct {

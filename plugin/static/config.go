@@ -56,6 +56,24 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// Doubt says which gateways are none of the address's neighbours, where it has any, and
+// which destinations are wider than they look.
+func (c *Config) Doubt() error {
+	var errs []error
+	for i, ip := range c.ips {
+		alone := ip.Address.IsSingleIP() || ip.Gateway.IsLinkLocalUnicast()
+		if ip.Gateway.IsValid() && !alone && !ip.Address.Masked().Contains(ip.Gateway) {
+			errs = append(errs, fmt.Errorf("ipam.addresses[%d].gateway: %s is outside of %s", i, ip.Gateway, ip.Address.Masked()))
+		}
+	}
+	for i, r := range c.IPAM.Routes {
+		if r.Dst != r.Dst.Masked() {
+			errs = append(errs, fmt.Errorf("ipam.routes[%d].dst: %s is taken as %s", i, r.Dst, r.Dst.Masked()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (a Address) parse() (ip cni.IP, err error) {
 	if ip.Address, err = parsePrefix(a.Address); err != nil || a.Gateway == "" {
 		return ip, err

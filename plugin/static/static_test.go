@@ -250,6 +250,33 @@ func TestStatus(t *testing.T) {
 }
 
 // TestLikeReference compares with the reference plugin, if there is one.
+// What is probably not meant is let pass all the same.
+func TestDoubt(t *testing.T) {
+	for _, test := range []struct{ name, ipam, want string }{
+		{"neighbour", `"addresses": [{"address": "10.5.0.9/24", "gateway": "10.5.0.1"}]`, ""},
+		{"stranger", `"addresses": [{"address": "10.5.0.9/24"}, {"address": "10.5.0.9/24", "gateway": "10.5.1.1"}]`,
+			"ipam.addresses[1].gateway: 10.5.1.1 is outside of 10.5.0.0/24"},
+		{"no neighbours", `"addresses": [{"address": "192.0.2.9/32", "gateway": "192.0.2.1"}]`, ""},
+		{"link-local", `"addresses": [{"address": "2001:db8::9/64", "gateway": "fe80::1"}]`, ""},
+		{"routes", `"routes": [{"dst": "0.0.0.0/0"}, {"dst": "10.5.0.1/16"}, {"dst": "fd00::1/64"}]`,
+			"ipam.routes[1].dst: 10.5.0.1/16 is taken as 10.5.0.0/16\nipam.routes[2].dst: fd00::1/64 is taken as fd00::/64"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conf, got := new(static.Config), ""
+			r := &cni.Request{Config: cni.Config{JSON: []byte(`{"ipam": {` + test.ipam + `}}`)}}
+			if err := r.Decode(conf); err != nil {
+				t.Fatal(err)
+			}
+			if err := conf.Doubt(); err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("doubts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestLikeReference(t *testing.T) {
 	const referencePlugins = "SEAM_REFERENCE_PLUGINS"
 	plugins := os.Getenv(referencePlugins)

@@ -28,10 +28,6 @@ func New(h *plugin.Host) cni.Plugin {
 	return plugin.Altering(h, func() plugin.Alteration { return Default() })
 }
 
-// smallestIPv6 is the MTU below which the kernel takes IPv6 from an interface, addresses
-// and all.
-const smallestIPv6 = 1280
-
 // Apply changes the settings, after it has written down what they were.
 func (c *Config) Apply(_ context.Context, call *plugin.Call) error {
 	t, err := c.wanted(call)
@@ -80,12 +76,12 @@ func (c *Config) wanted(call *plugin.Call) (link.Tuning, error) {
 		return link.Tuning{}, err
 	}
 	t, err := c.tuning(call.Request)
-	if err != nil || t.MTU == 0 || t.MTU >= smallestIPv6 {
+	if err != nil || t.MTU == 0 || t.MTU >= link.SmallestIPv6 {
 		return t, err
 	}
 	for _, ip := range call.Result.PodIPs(call.IfName) {
 		if ip.Address.Addr().Is6() {
-			return t, cni.Errorf(cni.CodeInvalidConfig, "mtu %d: %s would lose its IPv6 addresses, which need %d", t.MTU, call.IfName, smallestIPv6)
+			return t, cni.Errorf(cni.CodeInvalidConfig, "mtu %d: %s would lose its IPv6 addresses, which need %d", t.MTU, call.IfName, link.SmallestIPv6)
 		}
 	}
 	return t, nil

@@ -83,6 +83,7 @@ func TestRefusals(t *testing.T) {
 		}
 		plugintest.Must(f, f.Host.Set(f.Link(f.Host, "eth1"), link.Change{Down: true}))
 		f.Refuses("master down", f.Request(conf), cni.CodeInternal, "master eth1: is down")
+		plugintest.WantError(f, "STATUS", f.Status(f.Context(), f.Request(conf)), cni.CodeNotAvailable, "master eth1: is down: ip link set eth1 up")
 	})
 }
 

@@ -81,6 +81,22 @@ func (c *Config) Validate() error {
 	return validate("after", k.After)
 }
 
+// Doubt says which keys of the delegate are replaced by the network's.
+func (c *Config) Doubt() error {
+	k := c.keys()
+	delegate, err := wire.ParseObject(patched(k.Delegate, k.PatchConfig))
+	if err != nil || c.asIPAM() {
+		return err
+	}
+	var errs []error
+	for _, key := range []string{"name", "cniVersion"} {
+		if delegate.Get(key) != nil {
+			errs = append(errs, fmt.Errorf("delegate.%s: the network's counts, not this one", key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func validate(key string, commands []Command) error {
 	for i := range commands {
 		if err := commands[i].validate(); err != nil {

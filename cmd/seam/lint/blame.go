@@ -2,7 +2,6 @@ package lint
 
 import (
 	"cmp"
-	"fmt"
 	"strings"
 )
 
@@ -21,10 +20,7 @@ type blame struct {
 func (b *blame) look(n *node, path string) {
 	for i := range n.members {
 		m := &n.members[i]
-		below := join(path, m.key)
-		if n.kind == '[' {
-			below = fmt.Sprintf("%s[%d]", path, i)
-		}
+		below := n.below(i, path)
 		if m.key != "type" {
 			b.consider(m, below)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -81,15 +82,27 @@ func (c *checker) object(n *node, path string, types []reflect.Type) {
 	}
 }
 
+// unknown warns of a key that nobody reads, unless it is an extension of the
+// specification's, a comment, or below "args", where anybody may put anything.
 func (c *checker) unknown(m *member, path string, types []reflect.Type) {
-	if strings.HasPrefix(m.key, "cni.dev/") {
-		return
+	for _, prefix := range []string{"cni.dev/", "_", "//", "$"} {
+		if strings.HasPrefix(m.key, prefix) {
+			return
+		}
 	}
-	hint := "no plugin named here reads it"
+	hint := `no key of a network; a plugin's keys stand in its object in "plugins"`
+	switch len(c.readers) {
+	case 1:
+		hint = c.readers[0] + " does not read it"
+	case 2:
+		hint = fmt.Sprintf("neither %s nor %s reads it", c.readers[0], c.readers[1])
+	}
 	if near := nearest(m.key, names(types)); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
+	} else if strings.Contains("."+path, ".args.") {
+		return
 	}
-	c.add(m.keyAt, path, Error, fmt.Sprintf("unknown key %q", m.key), hint)
+	c.add(m.keyAt, path, Warning, fmt.Sprintf("unknown key %q", m.key), hint)
 }
 
 func (c *checker) list(n *node, path string, types []reflect.Type) {
@@ -107,7 +120,7 @@ func (c *checker) list(n *node, path string, types []reflect.Type) {
 		return
 	}
 	for i := range n.members {
-		c.keys(&n.members[i].node, fmt.Sprintf("%s[%d]", path, i), elems)
+		c.keys(&n.members[i].node, n.below(i, path), elems)
 	}
 }
 
@@ -115,7 +128,7 @@ func (c *checker) list(n *node, path string, types []reflect.Type) {
 func (c *checker) fits(n *node, path string, types []reflect.Type) {
 	var first error
 	for _, t := range types {
-		err := json.Unmarshal(c.src[n.start:n.end], reflect.New(t).Interface())
+		err := json.Unmarshal(n.json(c.src), reflect.New(t).Interface())
 		if err == nil {
 			return
 		}
@@ -123,14 +136,33 @@ func (c *checker) fits(n *node, path string, types []reflect.Type) {
 			first = err
 		}
 	}
-	c.errorf(n.start, path, "key %q: %s", path, describe(first, n))
+	// A type that decodes itself tells only by this where in it the fault is.
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](first); ok && !n.composed {
+		n, path = n.at(n.start+int(t.Offset), path)
+	}
+	c.errorf(n.start, path, "key %q: %s", path, c.describe(first, n, types[0]))
 }
 
-// describe says in JSON's words what encoding/json says in Go's.
-func describe(err error, n *node) string {
+// describe says in JSON's words what encoding/json and netip say in Go's.
+func (c *checker) describe(err error, n *node, wants reflect.Type) string {
 	t, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
-		return err.Error()
+		if key, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+			return "unknown key " + key
+		}
+		form, cause := "", err.Error()
+		switch wants {
+		case reflect.TypeFor[netip.Prefix]():
+			form = "of the form ADDRESS/LENGTH"
+		case reflect.TypeFor[netip.Addr]():
+			form = "an IP address"
+		default:
+			return cause
+		}
+		if _, after, ok := strings.Cut(cause, `"): `); ok {
+			cause = after
+		}
+		return fmt.Sprintf("%s is not %s: %s", n.json(c.src), form, cause)
 	}
 	is := "a " + strings.Fields(t.Value)[0]
 	switch {
@@ -157,8 +189,12 @@ func wanted(t reflect.Type) string {
 		return "a list"
 	case t.Kind() == reflect.Float64:
 		return "a number"
-	case reflect.Int <= t.Kind() && t.Kind() <= reflect.Uint64:
-		return fmt.Sprintf("a whole number (%s)", t.Kind())
+	case reflect.Uint8 <= t.Kind() && t.Kind() <= reflect.Uint32:
+		return fmt.Sprintf("a whole number from 0 to %d", uint64(1)<<t.Bits()-1)
+	case reflect.Uint <= t.Kind() && t.Kind() <= reflect.Uint64:
+		return "a whole number from 0"
+	case reflect.Int <= t.Kind() && t.Kind() <= reflect.Int64:
+		return "a whole number"
 	case t.Kind() == reflect.String, reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return "a string"
 	}

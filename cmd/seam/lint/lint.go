@@ -1,10 +1,10 @@
 // Package lint reads a CNI network file as an administrator wrote it and says what
-// is wrong with it and where: syntax, unknown keys, values of the wrong type, and
-// what the plugins themselves refuse.
+// is wrong with it and where: syntax, values of the wrong type, what the plugins
+// themselves refuse, plugins in places where they cannot work, and unknown keys.
 //
 // It is for people and their editors. The runtime does not use it: there an
-// unknown key is another program's business and is passed on. Nothing is looked up
-// on the host, so a file can be checked anywhere.
+// unknown key is another program's business and is passed on, so here it is no more
+// than a warning. Nothing is looked up on the host, so a file can be checked anywhere.
 //
 // To see what a plugin accepts, look at its Config type: the known keys are that
 // type's JSON names.
@@ -24,7 +24,8 @@ import (
 // A Severity says whether a finding keeps the network from working.
 type Severity string
 
-// The severities: an Error makes the file useless, a Warning is probably not meant.
+// The severities: with an Error no container can be attached, a Warning is probably
+// not meant.
 const (
 	Error   Severity = "error"
 	Warning Severity = "warning"
@@ -53,13 +54,20 @@ func (f Finding) String() string {
 // Rules are what a file is checked against.
 type Rules struct {
 	Configs  map[string]func() any // by plugin type: returns a pointer to a new configuration, filled with the defaults
+	Chained  []string              // types that stand after another plugin only
+	IPAM     []string              // types that give addresses: that "ipam" may name, and a chain has no place for
 	Versions []string              // of the specification, that exist
 }
 
 // Check returns what is wrong with the file, in the order of its text. The name
-// stands in the findings, and its ending decides what the file may be: a .conf
-// or .json file holds one plugin, any other a list.
+// stands in the findings.
 func (r Rules) Check(name string, src []byte) []Finding {
+	c := r.check(name, src)
+	c.sort()
+	return c.findings
+}
+
+func (r Rules) check(name string, src []byte) *checker {
 	c := &checker{rules: r, file: name, src: src}
 	root, err := parse(src)
 	switch e := err.(type) {
@@ -70,10 +78,13 @@ func (r Rules) Check(name string, src []byte) []Finding {
 	default:
 		c.errorf(0, "", "%v", err)
 	}
+	return c
+}
+
+func (c *checker) sort() {
 	slices.SortStableFunc(c.findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return c.findings
 }
 
 type checker struct {
@@ -81,7 +92,10 @@ type checker struct {
 	file     string
 	src      []byte
 	name     string // the network's
+	nameAt   int
 	version  string
+	readers  []string // one or two types that are to read the keys that are being compared; none: the runtime
+	placed   []placed
 	findings []Finding
 }
 
@@ -103,6 +117,11 @@ type listKeys struct {
 	DisableGC              flexibleBool      `json:"disableGC"`
 	LoadOnlyInlinedPlugins flexibleBool      `json:"loadOnlyInlinedPlugins"`
 	Plugins                []json.RawMessage `json:"plugins"`
+
+	// Notes that runtimes leave for themselves.
+	Args          json.RawMessage `json:"args"` // Podman
+	NerdctlID     json.RawMessage `json:"nerdctlID"`
+	NerdctlLabels json.RawMessage `json:"nerdctlLabels"`
 }
 
 func (c *checker) network(root *node) {
@@ -134,10 +153,12 @@ func (c *checker) network(root *node) {
 // single checks a file of one plugin: the old form of a network's, or without name
 // and version one of a network's drop-in folder.
 func (c *checker) single(root *node) {
-	if root.get("name") != nil || root.get("cniVersion") != nil {
+	whole := root.get("name") != nil || root.get("cniVersion") != nil
+	if whole {
 		c.head(root)
 	}
-	c.plugin(root, "")
+	c.plugin(root, place{first: whole})
+	c.review()
 }
 
 // head checks the keys that say which network this is.
@@ -145,7 +166,7 @@ func (c *checker) head(root *node) {
 	name := root.get("name")
 	if name == nil {
 		c.errorf(root.start, "name", `no "name": a network needs one`)
-	} else if c.name = name.text(c.src); c.name != "" || c.isString(&name.node) {
+	} else if c.name, c.nameAt = name.text(c.src), name.start; c.name != "" || c.isString(&name.node) {
 		if err := cni.CheckNetworkName(c.name); err != nil {
 			c.errorf(name.start, "name", "%v", err)
 		}
@@ -174,6 +195,7 @@ func (c *checker) chain(plugins *member) {
 			c.errorf(p.start, path, "a plugin must be an object, in braces")
 			continue
 		}
-		c.plugin(p, path)
+		c.plugin(p, place{path: path, first: i == 0})
 	}
+	c.review()
 }

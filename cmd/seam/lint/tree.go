@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ type node struct {
 	kind       json.Delim // '{' or '['; 0: a string, number, true, false or null
 	start, end int        // bytes of the value in the text
 	members    []member   // of an object in their order, of a list with empty keys
+	composed   bool       // an object whose members come from several places of the text
 }
 
 // A member is a value of an object or list.
@@ -40,6 +42,76 @@ func (n *node) text(src []byte) string {
 		return ""
 	}
 	return s
+}
+
+// json returns the value's text.
+func (n *node) json(src []byte) []byte {
+	if !n.composed {
+		return src[n.start:n.end]
+	}
+	text := []byte("{")
+	for i := range n.members {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		key, _ := json.Marshal(n.members[i].key) // a string always can be
+		text = append(append(append(text, key...), ':'), n.members[i].json(src)...)
+	}
+	return append(text, '}')
+}
+
+// with returns the object with that member in place of what has its key.
+func (n *node) with(m member) *node {
+	changed := *n
+	changed.composed = true
+	changed.members = append(slices.DeleteFunc(slices.Clone(n.members), func(o member) bool { return o.key == m.key }), m)
+	return &changed
+}
+
+// patched returns the object changed by a JSON merge patch (RFC 7396). What comes from
+// the patch keeps its place there.
+func (n *node) patched(patch *node, src []byte) *node {
+	if patch.kind != '{' {
+		return patch
+	}
+	result := &node{kind: '{', start: patch.start, end: patch.end, composed: true}
+	if n.kind == '{' {
+		result.start, result.end, result.members = n.start, n.end, n.members
+	}
+	for _, m := range patch.members {
+		below := &node{start: m.start, end: m.end}
+		for _, o := range result.members {
+			if o.key == m.key {
+				below = &o.node
+			}
+		}
+		removed := string(m.json(src)) == "null"
+		m.node = *below.patched(&m.node, src)
+		result = result.with(m)
+		if removed {
+			result.members = result.members[:len(result.members)-1]
+		}
+	}
+	return result
+}
+
+// at returns the deepest value within n that holds the byte before pos, and its path.
+func (n *node) at(pos int, path string) (*node, string) {
+	for i := range n.members {
+		m := &n.members[i]
+		if m.start < pos && pos <= m.end {
+			return m.at(pos, n.below(i, path))
+		}
+	}
+	return n, path
+}
+
+// below returns the path of a member.
+func (n *node) below(i int, path string) string {
+	if n.kind == '[' {
+		return fmt.Sprintf("%s[%d]", path, i)
+	}
+	return join(path, n.members[i].key)
 }
 
 // A syntaxError says at which byte the text stops being JSON.
