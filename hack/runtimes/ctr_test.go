@@ -2,7 +2,9 @@ package runtimes
 
 import (
 	"bytes"
+	"errors"
 	"os/exec"
+	"slices"
 	"testing"
 )
 
@@ -84,7 +86,11 @@ func (n *node) ctrRun(name string) (ended func()) {
 		image, name, "httpd", "-f", "-h", "/www")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	n.must(cmd.Start())
-	n.eventually(func() error {
+	n.eventually(func() error { // ctr makes the task, then attaches it, then starts it
+		is := func(a attachment) bool { return a.ContainerID == "default-"+name }
+		if !slices.ContainsFunc(n.attachments("ctr"), is) {
+			return errors.New(name + " is not attached")
+		}
 		_, err := n.try("ctr", "task", "exec", "--exec-id", "up", name, "true")
 		return err
 	})
