@@ -54,8 +54,10 @@ func (c *Config) ValidateCommon() error {
 func (c *Config) MAC(r *cni.Request, own string) (net.HardwareAddr, error) {
 	// Every plugin of a chain sees all of CNI_ARGS, so the keys of IPAM are known here too. A
 	// plugin that reads none of them does not judge them either: dhcp may be told any.
-	if err := r.Args.Only(append(namedArgs(r.Config.JSON), "MAC", "IP", "GATEWAY")...); err != nil {
-		return nil, err
+	if len(r.Args) > 0 {
+		if err := r.Args.Only(append(namedArgs(r.Config.JSON), "MAC", "IP", "GATEWAY")...); err != nil {
+			return nil, err
+		}
 	}
 	for _, s := range []string{c.RuntimeConfig.MAC, c.Args.CNI.MAC, r.Args.Get("MAC"), own} {
 		if s == "" {
