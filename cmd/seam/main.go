@@ -7,6 +7,12 @@
 //
 // To debug: seam --trace shows each plugin call with its time; called as a plugin,
 // the program is debugged as package cni/wire says.
+//
+// The Go runtime is told not to look for limits of processors in the files of cgroups,
+// which takes a twentieth of a plugin's call.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
