@@ -101,30 +101,40 @@ func Remove(path string) error {
 }
 
 func create(mountAt string) (ns *Namespace, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Never unlocked: a thread that was in a new namespace is not given back.
-		runtime.LockOSThread()
-		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			err = fmt.Errorf("new network namespace: %w", err)
-			return
+	enter := func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("new network namespace: %w", err)
 		}
+		return nil
+	}
+	err = away(enter, func() error {
 		if mountAt != "" {
-			if err = unix.Mount("/proc/thread-self/ns/net", mountAt, "none", unix.MS_BIND, ""); err != nil {
-				err = &fs.PathError{Op: "mount namespace at", Path: mountAt, Err: err}
-				return
+			if err := unix.Mount("/proc/thread-self/ns/net", mountAt, "none", unix.MS_BIND, ""); err != nil {
+				return &fs.PathError{Op: "mount namespace at", Path: mountAt, Err: err}
 			}
 		}
 		ns, err = Current()
-	}()
-	<-done
+		return err
+	})
 	return ns, err
 }
 
 // Do runs f on the calling thread, moved into the namespace meanwhile. What f starts
 // with "go" is outside; sockets that it opens stay inside.
 func (ns *Namespace) Do(f func() error) error {
+	enter := func() error {
+		if err := unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace: %w", err)
+		}
+		return nil
+	}
+	return away(enter, f)
+}
+
+// away runs f on the calling thread after enter, and brings the thread back. It cannot be
+// left behind instead, to end with its goroutine: the runtime lets no process's first
+// thread end, and that would keep the namespace as long as the process lives.
+func away(enter, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	outside, err := Current()
@@ -132,8 +142,8 @@ func (ns *Namespace) Do(f func() error) error {
 		return err
 	}
 	defer outside.Close()
-	if err := unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter network namespace: %w", err)
+	if err := enter(); err != nil {
+		return err
 	}
 	defer func() {
 		if err := unix.Setns(outside.Fd(), unix.CLONE_NEWNET); err != nil {

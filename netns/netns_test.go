@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -118,6 +119,42 @@ func TestDo(t *testing.T) {
 		if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
 			c.Close()
 			t.Error("a socket that was opened inside is reached from outside")
+		}
+	})
+}
+
+// TestThreadsStayOutside: no thread is left in a namespace, which would keep it, and what
+// is in it, for as long as the process lives.
+func TestThreadsStayOutside(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				ns, err := netns.New()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer ns.Close()
+				if err := ns.Do(func() error { return nil }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		threads, err := filepath.Glob("/proc/self/task/*/ns/net")
+		if err != nil || len(threads) == 0 {
+			t.Fatalf("no threads: %v", err)
+		}
+		here, err := os.Readlink("/proc/thread-self/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, thread := range threads {
+			there, err := os.Readlink(thread)
+			if err == nil && there != here {
+				t.Errorf("%s: %s, not %s", thread, there, here)
+			}
 		}
 	})
 }
