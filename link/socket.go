@@ -75,16 +75,27 @@ func refused(errno unix.Errno, flags uint16, rest []byte) error {
 	if flags&wanted != wanted || len(rest) < unix.NLMSG_HDRLEN {
 		return errno
 	}
-	attrs, err := nl.ParseRouteAttr(rest[unix.NLMSG_HDRLEN:])
-	if err != nil {
-		return errno
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
-			return refusal{errno, nl.BytesToString(a.Value)}
-		}
+	if reason := parseReason(rest[unix.NLMSG_HDRLEN:]); reason != "" {
+		return refusal{errno, reason}
 	}
 	return errno
+}
+
+// parseReason returns the reason among an answer's attributes, "" if there is none. It
+// stands in for nl.ParseRouteAttr, which panics where the last attribute is not padded.
+func parseReason(attrs []byte) string {
+	for len(attrs) >= unix.SizeofRtAttr {
+		size := int(binary.NativeEndian.Uint16(attrs))
+		if size < unix.SizeofRtAttr || size > len(attrs) {
+			return ""
+		}
+		if binary.NativeEndian.Uint16(attrs[2:]) == unix.NLMSGERR_ATTR_MSG {
+			return unix.ByteSliceToString(attrs[unix.SizeofRtAttr:size])
+		}
+		padded := (size + unix.RTA_ALIGNTO - 1) &^ (unix.RTA_ALIGNTO - 1)
+		attrs = attrs[min(padded, len(attrs)):]
+	}
+	return ""
 }
 
 func (s *socket) send(request []byte) error {

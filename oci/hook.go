@@ -95,6 +95,9 @@ func (h *Hook) prepare(joins []Join, id, netNS string) ([]*seam.Network, []seam.
 func (h *Hook) Poststop(ctx context.Context, s *State) error {
 	file := h.file(s.ID, s.Bundle)
 	n, err := state.Read[note](file)
+	if err != nil && !errors.Is(err, state.ErrUnreadable) {
+		return err // the next try may read it
+	}
 	if n == nil { // what an unreadable one told is left to Runtime.Collect
 		return errors.Join(err, state.Remove(file))
 	}

@@ -334,6 +334,32 @@ func TestUnreadableNote(t *testing.T) {
 	})
 }
 
+// TestNoteThatCannotBeReadNow: it stays for the next try.
+func TestNoteThatCannotBeReadNow(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		h := setup(t)
+		s := h.state("web", netnstest.NewPod(t, "web").Path, map[string]string{"seam.network": "prod"})
+		before := h.all()
+		h.must(h.create(s))
+		notes, err := filepath.Glob(filepath.Join(h.hook.Notes, "*"))
+		if err != nil || len(notes) != 1 {
+			t.Fatalf("%q, %v", notes, err)
+		}
+		note, aside := notes[0], "/run/aside"
+		h.must(os.Rename(note, aside))
+		h.must(os.Symlink(note, note)) // a loop, which nobody can read
+		if err := h.stop(s); err == nil || !strings.Contains(err.Error(), note) {
+			t.Errorf("%v, want an error that names %s", err, note)
+		}
+		if _, err := os.Lstat(note); err != nil {
+			t.Errorf("the note was removed: %v", err)
+		}
+		h.must(os.Rename(aside, note))
+		h.must(h.stop(s))
+		h.unchanged(before)
+	})
+}
+
 // TestKilledWhileWriting: half a note is no note, and goes with the container.
 func TestKilledWhileWriting(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {

@@ -54,8 +54,9 @@ func (c *Config) ValidateCommon() error {
 func (c *Config) MAC(r *cni.Request, own string) (net.HardwareAddr, error) {
 	// Every plugin of a chain sees all of CNI_ARGS, so the keys of IPAM are known here too. A
 	// plugin that reads none of them does not judge them either: dhcp may be told any.
-	if len(r.Args) > 0 {
-		if err := r.Args.Only(append(namedArgs(r.Config.JSON), "MAC", "IP", "GATEWAY")...); err != nil {
+	known := []string{"MAC", "IP", "GATEWAY"}
+	if r.Args.Only(known...) != nil { // decoded only where it matters: kubelets set IgnoreUnknown
+		if err := r.Args.Only(append(namedArgs(r.Config.JSON), known...)...); err != nil {
 			return nil, err
 		}
 	}

@@ -2,11 +2,12 @@
 // found again by the next one, whatever became of the first.
 //
 // Every room that leaves something on a host writes down what, each in a folder of its
-// own; that a record is whole or not there, and that a lock is not waited for longer than
-// the caller has time, holds for all of them because it is done here. A record is a JSON
-// file that people can read. Nothing is synced to the disk: records of what ends with the
-// kernel are on a tmpfs and end with it, and one that a loss of power cut short elsewhere
-// is ErrUnreadable.
+// own; that a record is whole or not there holds for all of them because it is done here.
+// So does, for all who Lock here, that a lock is not waited for longer than the caller has
+// time: package nft does not, as who drops elements shares its lock with others, and waits
+// for it without a bound. A record is a JSON file that people can read. Nothing is synced to
+// the disk: records of what ends with the kernel are on a tmpfs and end with it, and one
+// that a loss of power cut short elsewhere is ErrUnreadable.
 //
 // It is not for what has another form by another program's rule (leases of host-local,
 // libcni's cache).
@@ -55,13 +56,13 @@ func WriteText(path string, text []byte) error {
 }
 
 // create makes a file that has no name until it is whole, so that a killed process leaves
-// nothing behind. Only to replace a file, or where the file system has no nameless files, it
-// goes by a scratch name.
+// nothing behind. Only to replace a file, or where the file system has no nameless files or
+// there is no /proc to name them by, it goes by a scratch name.
 func create(path string, text []byte) error {
 	fd, err := unix.Open(filepath.Dir(path), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR):
-		return renamed(path, os.WriteFile(path+scratchSuffix, text, 0o600))
+		return scratch(path, text)
 	case err != nil:
 		return &fs.PathError{Op: "create", Path: path, Err: err}
 	}
@@ -71,11 +72,18 @@ func create(path string, text []byte) error {
 		return err
 	}
 	err = name(fd, path)
-	if errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		_ = os.Remove(path + scratchSuffix)
 		return renamed(path, name(fd, path+scratchSuffix))
+	case errors.Is(err, fs.ErrNotExist): // /proc, or the folder since: then this says so
+		return scratch(path, text)
 	}
 	return err
+}
+
+func scratch(path string, text []byte) error {
+	return renamed(path, os.WriteFile(path+scratchSuffix, text, 0o600))
 }
 
 func name(fd int, path string) error {
@@ -125,12 +133,13 @@ func remove(file string) error {
 }
 
 // List returns the folder's records in the order of their names, and errors for those that
-// cannot be read. Folders in it are passed over; a folder that is missing has none.
+// cannot be read. A record's name ends in ".json" or has no suffix, and begins with no dot:
+// all else is passed over, and so are folders. A folder that is missing has none.
 func List[T any](dir string) ([]*T, error) {
 	var all []*T
 	var errs []error
 	err := each(dir, func(path string) {
-		if strings.HasSuffix(path, scratchSuffix) {
+		if !isRecord(filepath.Base(path)) {
 			return
 		}
 		v, err := Read[T](path)
@@ -140,6 +149,11 @@ func List[T any](dir string) ([]*T, error) {
 		errs = append(errs, err)
 	})
 	return all, errors.Join(append(errs, err)...)
+}
+
+func isRecord(name string) bool {
+	suffix := filepath.Ext(name)
+	return (suffix == "" || suffix == ".json") && !strings.HasPrefix(name, ".")
 }
 
 // Sweep removes what Writes left in the folder that were killed. It is for who has the

@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/seamnet/seam/netns/netnstest"
 	"github.com/seamnet/seam/state"
+	"golang.org/x/sys/unix"
 )
 
 type record struct {
@@ -74,6 +76,19 @@ func TestLife(t *testing.T) {
 	same(t, "folder", 0o700|fs.ModeDir, st.Mode())
 }
 
+// TestWithoutProc: files without a name cannot get one there.
+func TestWithoutProc(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "made")
+		must(t, unix.Mount("none", "/proc", "tmpfs", 0, ""))
+		defer func() { must(t, unix.Unmount("/proc", 0)) }()
+		for _, name := range []string{"first", "second"} {
+			must(t, state.Write(filepath.Join(dir, "a.json"), record{Name: name}))
+			same(t, name, map[string]string{"a.json": `{"name":"` + name + `"}`}, files(t, dir))
+		}
+	})
+}
+
 // TestRefusedWrite: what cannot be written leaves what was there, and nothing else.
 func TestRefusedWrite(t *testing.T) {
 	dir := t.TempDir()
@@ -134,12 +149,15 @@ func TestList(t *testing.T) {
 		must(t, state.Write(filepath.Join(dir, name), record{Name: name}))
 	}
 	must(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
+	for _, name := range []string{".a.json", ".hidden", "a.json~", "a.tmp123", "b.json.tmp", "d.json.swp"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
 	bad := filepath.Join(dir, "bad")
 	must(t, os.WriteFile(bad, nil, 0o600))
 	all, err := state.List[record](dir)
 	same(t, "list", []*record{{Name: "a"}, {Name: "b"}, {Name: "c"}}, all)
-	if !errors.Is(err, state.ErrUnreadable) || !strings.Contains(err.Error(), bad) {
-		t.Errorf("%v, want that %s is not readable", err, bad)
+	if !errors.Is(err, state.ErrUnreadable) || !strings.HasPrefix(err.Error(), bad+":") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v, want that %s, and only that, is not readable", err, bad)
 	}
 	all, err = state.List[record](filepath.Join(dir, "nowhere"))
 	if all != nil || err != nil {

@@ -258,8 +258,8 @@ func (p *firewall) Del(ctx context.Context, r *cni.Request) error {
 }
 
 func (p *firewall) undo(ctx context.Context, rec *record) error {
-	unlock, err := p.books.lock(ctx, rec)
-	if err != nil {
+	rec, unlock, err := p.books.hold(ctx, rec)
+	if rec == nil {
 		return err
 	}
 	defer unlock()
@@ -327,8 +327,8 @@ func Repair(ctx context.Context, h *plugin.Host) error {
 }
 
 func (p *firewall) repair(ctx context.Context, rec *record) error {
-	unlock, err := p.books.lock(ctx, rec)
-	if err != nil {
+	rec, unlock, err := p.books.hold(ctx, rec)
+	if rec == nil {
 		return err
 	}
 	defer unlock()

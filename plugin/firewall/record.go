@@ -49,14 +49,37 @@ func (b books) remove(tag cni.Tag) error { return state.Remove(b.path(tag)) }
 // all returns every record that can be read; the error names those that cannot.
 func (b books) all() ([]*record, error) { return state.List[record](b.dir) }
 
-// lock lets one process at a time count who is behind a wall, and change what iptables has.
-// An attachment that has neither is none of its business.
+// lock lets one process at a time count who is behind a wall, and change what iptables and
+// firewalld have. An attachment that has none of it is none of its business.
 func (b books) lock(ctx context.Context, rec *record) (unlock func(), err error) {
-	if rec.Bridge == "" && rec.Backend != IPTables {
+	if !rec.exclusive() {
 		return func() {}, nil
 	}
 	return state.Lock(ctx, b.dir)
 }
+
+// hold is lock for a record that was read without it, and returns the one that is there
+// now: another, or nil, if an ADD or DEL was faster. Then nothing is locked.
+func (b books) hold(ctx context.Context, rec *record) (now *record, unlock func(), err error) {
+	for {
+		unlock, err = b.lock(ctx, rec)
+		if err != nil {
+			return nil, nil, err
+		}
+		now, err = b.read(rec.Tag)
+		if now != nil && (rec.exclusive() || !now.exclusive()) {
+			return now, unlock, nil
+		}
+		unlock()
+		if now == nil {
+			return nil, nil, err
+		}
+		rec = now
+	}
+}
+
+// exclusive reports whether the books are to be locked for the attachment.
+func (r *record) exclusive() bool { return r.Bridge != "" || r.Backend != NFTables }
 
 // A wall is what a back end keeps up for a bridge as long as someone is behind it.
 type wall struct {

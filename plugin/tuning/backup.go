@@ -99,7 +99,11 @@ func (b *backup) of(a cni.Attachment) bool { return b.Network == "" || b.Network
 func save(dir string, a cni.Attachment, b backup) error {
 	file := filepath.Join(dir, fileName(a))
 	b.Network = a.Network
-	if was, err := state.Read[backup](file); err == nil && was != nil && was.Network == a.Network {
+	was, err := state.Read[backup](file)
+	if err != nil && !errors.Is(err, state.ErrUnreadable) {
+		return err
+	}
+	if was != nil && was.Network == a.Network {
 		b = b.earlier(*was)
 	}
 	text, err := json.MarshalIndent(b, "", " ")

@@ -198,10 +198,14 @@ func compareAll(sysctls Sysctls, ifname string) error {
 }
 
 // Revert restores what was written down, as far as there is something to restore it to,
-// and forgets it in any case: nobody could make more of it later.
+// and forgets it then: nobody could make more of it later. Only what cannot be read at the
+// moment is kept.
 func (c *Config) Revert(_ context.Context, call *plugin.Call) error {
 	file := filepath.Join(c.dataDir(), fileName(call.Attachment))
 	b, err := state.Read[backup](file)
+	if err != nil && !errors.Is(err, state.ErrUnreadable) {
+		return err
+	}
 	if b != nil {
 		if !b.of(call.Attachment) {
 			return nil

@@ -243,6 +243,33 @@ func TestDel(t *testing.T) {
 	})
 }
 
+// TestBackupThatCannotBeReadNow: it is neither removed nor written over.
+func TestBackupThatCannotBeReadNow(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		w := newWorld(t)
+		before := state(w)
+		_, err := w.Add(ctx, w.Request(conf(all)))
+		must(t, err)
+		const file, aside = dataDir + "/c1_eth0.json", "/run/aside"
+		must(t, os.Rename(file, aside))
+		must(t, os.Symlink(file, file)) // a loop, which nobody can read
+		_, err = w.Add(ctx, w.Request(conf(`"mtu":1350`)))
+		for what, err := range map[string]error{"ADD": err, "DEL": w.Del(ctx, w.Request(conf(all)))} {
+			if err == nil || !strings.Contains(err.Error(), file) {
+				t.Errorf("%s: %v, want an error that names %s", what, err, file)
+			}
+		}
+		if target, err := os.Readlink(file); err != nil || target != file {
+			t.Errorf("the backup was removed or replaced: %q, %v", target, err)
+		}
+		must(t, os.Rename(aside, file))
+		must(t, w.Del(ctx, w.Request(conf(all))))
+		if diff := cmp.Diff(before, state(w)); diff != "" {
+			t.Errorf("restored (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestFailedAdd: a setting that the kernel refuses leaves nothing changed.
 func TestFailedAdd(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
