@@ -69,10 +69,11 @@ func (c *cli) gc(ctx context.Context, f *gcFlags, args []string) error {
 	if err != nil && len(networks) == 0 {
 		return err
 	}
-	errs := []error{err, rt.Recover(ctx)}
+	errs := []error{err}
 	for _, n := range networks {
 		errs = append(errs, c.gcOne(ctx, rt, n, kept))
 	}
+	errs = append(errs, rt.Recover(ctx)) // what is of other networks
 	after, err := rt.Attachments()
 	if err == nil {
 		err = c.hook().Collect(after)

@@ -49,8 +49,9 @@ func run() int {
 	outliveReaders()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	c := &cli{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
+		in: input{ctx, os.Stdin}, out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
 		self: self, host: host, builtins: builtins, spec: newestVersion,
 	}
 	return int(c.execute(ctx, os.Args[1:]))
