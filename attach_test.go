@@ -118,7 +118,7 @@ func TestUndoneAsConfiguredNow(t *testing.T) {
 			b := newBench(t, t.TempDir())
 			needs := func(_ context.Context, r *cni.Request) error {
 				if strings.Contains(string(r.Config.JSON), "tpyo") {
-					return errors.New("tpyo is not there")
+					return cni.Errorf(cni.CodeInvalidConfig, "tpyo is not there")
 				}
 				return nil
 			}

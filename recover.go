@@ -1,20 +1,21 @@
 package seam
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/seamnet/seam/cni"
 )
 
 // Recover undoes what killed operations left, and tries again what could not be
-// undone before: the whole chain gets DEL, as it was configured then. Every other
+// undone before: the whole chain gets DEL, as it was configured then; Attach and Collect
+// know how it is configured now, and correct mistakes by that. Every other
 // operation does the first on its way in, so that Recover is for after a boot and for
 // problems that were put right. What is in flight is left alone.
 func (rt *Runtime) Recover(ctx context.Context) error {
@@ -150,9 +151,8 @@ func (rt *Runtime) setAside(l *lock, a cni.Attachment) error {
 }
 
 // recoverFailed tries again to undo an intent that was set aside, as the network was
-// configured then, and if that fails, as it is configured now: the cause may have been a
-// mistake there. There may be no intent. The container's lock is held, and so is the
-// network's, unless n is nil.
+// configured then, and if that fails for a mistake in there, as it is configured now. There
+// may be no intent. The container's lock is held, and so is the network's, unless n is nil.
 func (rt *Runtime) recoverFailed(ctx context.Context, file string, n *Network) error {
 	held := nameOf(n)
 	in, last, err := readFailed(file)
@@ -165,7 +165,7 @@ func (rt *Runtime) recoverFailed(ctx context.Context, file string, n *Network) e
 		return err
 	}
 	err = rt.undo(ctx, in, last, held)
-	if err != nil && in.Network.Name == held && !bytes.Equal(in.Network.Raw, n.Raw) {
+	if mistaken(err) && in.Network.Name == held && n.hasAll(in.Network.Plugins) {
 		now := *in
 		now.Network = n
 		if rt.undo(ctx, &now, last, held) == nil {
@@ -177,6 +177,32 @@ func (rt *Runtime) recoverFailed(ctx context.Context, file string, n *Network) e
 			WithDetails("try again when the cause is gone; to give up what it may have left, remove the file")
 	}
 	return removeFile(file)
+}
+
+// mistaken reports whether err says, in all its parts, that a configuration is wrong: then
+// nothing was done by it, and another one may undo the rest.
+func mistaken(err error) bool {
+	switch e := err.(type) {
+	case *cni.Error:
+		switch e.Code {
+		case cni.CodeIncompatibleVersion, cni.CodeUnsupportedField, cni.CodeDecoding, cni.CodeInvalidConfig:
+			return true
+		}
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(part error) bool { return !mistaken(part) })
+	case interface{ Unwrap() error }:
+		return mistaken(e.Unwrap())
+	}
+	return false
+}
+
+// hasAll reports whether every one of the plugins stands in the network's chain too, by
+// type. What one left that does not, the chain cannot undo.
+func (n *Network) hasAll(plugins []PluginConfig) bool {
+	has := func(p PluginConfig) bool {
+		return slices.ContainsFunc(n.Plugins, func(other PluginConfig) bool { return other.Type == p.Type })
+	}
+	return !slices.ContainsFunc(plugins, func(p PluginConfig) bool { return !has(p) })
 }
 
 func readFailed(file string) (*intent, *cni.Result, error) {

@@ -65,7 +65,7 @@ func (e *Error) WithDetails(format string, args ...any) *Error {
 
 // Untouched returns err, its code and details kept, as that of an Add which touched
 // nothing: there is nothing to roll back. Who wraps it passes that on, but for an Errorf of
-// its own.
+// its own, and Touched.
 func Untouched(err error) *Error {
 	e := Errorf(CodeOf(err), "%w", err)
 	if own, ok := err.(*Error); ok {
@@ -73,6 +73,19 @@ func Untouched(err error) *Error {
 	}
 	e.untouched = true
 	return e
+}
+
+// Touched returns err as that of an Add which made something, though what it called did not.
+// CodeExists, which says that by itself, becomes CodeInternal.
+func Touched(err error) error {
+	if !IsUntouched(err) {
+		return err
+	}
+	code := CodeOf(err)
+	if code == CodeExists {
+		code = CodeInternal
+	}
+	return Errorf(code, "%w", err)
 }
 
 // IsUntouched reports whether err says that an Add touched nothing: it is Untouched, or has

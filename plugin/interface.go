@@ -88,13 +88,13 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 		return nil, err
 	}
 	err = c.address(ctx, ipam, podIndex)
-	if cni.IsUntouched(err) {
-		// Who called will not undo this, so that an earlier attachment, whose lease it may be,
+	if cni.CodeOf(err) == cni.CodeExists {
+		// Who called will not undo this, so that the earlier attachment, whose lease it is,
 		// stays whole: what was just made beside it goes here.
 		return nil, errors.Join(err, p.remove(ctx, r))
 	}
 	if err != nil {
-		return nil, err
+		return nil, cni.Touched(err)
 	}
 	if err := dev.Connect(ctx, c); err != nil {
 		return nil, err
@@ -198,15 +198,12 @@ func (p *interfacePlugin) Del(ctx context.Context, r *cni.Request) error {
 	// invalid meanwhile, so nothing but the IPAM's type is read.
 	var conf struct{ IPAM IPAM }
 	decodeErr := json.Unmarshal(r.Config.JSON, &conf)
-	if conf.IPAM.asked(r) {
-		return nil // Add did nothing
-	}
 	var errs []error
 	if decodeErr != nil {
 		errs = append(errs, cni.Errorf(cni.CodeDecoding, "%s: %w", r.Config.Type, decodeErr))
 	}
 	// IPAM first: a DHCP client can release its lease only over the interface.
-	errs = append(errs, conf.IPAM.call(ctx, r, cni.Plugin.Del))
+	errs = append(errs, conf.IPAM.release(ctx, r, cni.Plugin.Del))
 	table, err := p.host.Table()
 	if err == nil {
 		err = errors.Join(table.Drop(owner(r), nil), table.RevokeForward(HostName(r.Tag())))
@@ -227,10 +224,7 @@ func (p *interfacePlugin) GC(ctx context.Context, r *cni.Request) error {
 	if err := r.Decode(&conf); err != nil {
 		return err
 	}
-	if conf.IPAM.asked(r) {
-		return nil
-	}
-	err := conf.IPAM.call(ctx, r, cni.Plugin.GC)
+	err := conf.IPAM.release(ctx, r, cni.Plugin.GC)
 	if r.Valid == nil {
 		return err
 	}

@@ -50,6 +50,15 @@ func (d *delegate) add(ctx context.Context) (*cni.Result, error) {
 	return result, nil
 }
 
+// release forwards a verb that frees something. A plugin that makes interfaces holds no
+// address, whatever it was taken for.
+func (i IPAM) release(ctx context.Context, r *cni.Request, verb func(cni.Plugin, context.Context, *cni.Request) error) error {
+	if i.asked(r) {
+		return nil
+	}
+	return i.call(ctx, r, verb)
+}
+
 // call forwards one of the verbs that return no result; without IPAM it does nothing.
 func (i IPAM) call(ctx context.Context, r *cni.Request, verb func(cni.Plugin, context.Context, *cni.Request) error) error {
 	d, err := i.find(r)

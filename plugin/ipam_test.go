@@ -290,3 +290,32 @@ func TestIPAMMakesInterfaces(t *testing.T) {
 		}
 	})
 }
+
+// TestIPAMSpoilt: what was attached is detached, whatever the configuration has become.
+func TestIPAMSpoilt(t *testing.T) {
+	interfaces(t, func(d *desk) {
+		before := plugintest.State(d)
+		result, err := d.Add(d.Context(), d.request())
+		plugintest.Must(d, err)
+		r := d.request()
+		r.Config.JSON = []byte(strings.Replace(d.conf, `"tape"`, `"`+r.Config.Type+`"`, 1))
+		r.Prev = result
+		plugintest.Must(d, d.Del(d.Context(), r))
+		d.wantNoInterface("after DEL")
+		if after := plugintest.State(d); strings.Contains(after, "10.1.0.5") && !strings.Contains(before, "10.1.0.5") {
+			d.Errorf("state after DEL:\n%s", after)
+		}
+	})
+}
+
+// TestIPAMUntouched: that IPAM took nothing does not mean that nothing was made.
+func TestIPAMUntouched(t *testing.T) {
+	interfaces(t, func(d *desk) {
+		d.tape.fail["ADD"] = cni.Untouched(errors.New("its version is too old"))
+		_, err := cni.Add(d.Context(), d, d.request())
+		if err == nil || cni.IsUntouched(err) {
+			d.Errorf("%v: says that nothing was made", err)
+		}
+		d.wantNoInterface("after the roll-back")
+	})
+}

@@ -19,6 +19,9 @@ import (
 // runningTime bounds the wait for the port to carry frames.
 const runningTime = 2500 * time.Millisecond
 
+// bridgeTime bounds the wait for the bridge to do so.
+const bridgeTime = 500 * time.Millisecond
+
 // Make makes the bridge if need be, the veth, and its host end a port.
 func (b *Config) Make(ctx context.Context, c *plugin.Call) ([]cni.Interface, error) {
 	mac, err := b.MAC(c.Request, "")
@@ -147,8 +150,7 @@ func (b *Config) Connect(ctx context.Context, c *plugin.Call) error {
 	return c.Forward(gateway.Name)
 }
 
-// Finish waits until the port carries frames, and the bridge if this is its first port,
-// and reports the MAC addresses: the port's, and that of the bridge, which its first port
+// Finish waits until the port carries frames, and reports the MAC addresses: the port's, and that of the bridge, which its first port
 // changes on a bridge that someone else made.
 func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, err error) {
 	host := link.Link{Name: plugin.HostName(c.Tag())}
@@ -157,9 +159,8 @@ func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, e
 	} else {
 		ctx, cancel := context.WithTimeout(ctx, runningTime)
 		defer cancel()
-		host, err = c.Links.WaitRunning(ctx, host.Name)
-		if err == nil && !b.link.Running {
-			b.link, err = c.Links.WaitRunning(ctx, b.Bridge)
+		if host, err = c.Links.WaitRunning(ctx, host.Name); err == nil {
+			b.waitBridge(ctx, c.Links)
 		}
 	}
 	if err != nil {
@@ -172,6 +173,17 @@ func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, e
 	}
 	c.Result.Interfaces[0].MAC, c.Result.Interfaces[1].MAC = b.link.MAC, host.MAC
 	return b.guard(c, host.Name), nil
+}
+
+// waitBridge waits until the bridge carries frames, which its first port makes it do in a
+// moment. With STP it takes half a minute, which is nobody's fault and not waited for.
+func (b *Config) waitBridge(ctx context.Context, links *link.Handle) {
+	if b.link.Running {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, bridgeTime)
+	defer cancel()
+	_, _ = links.WaitRunning(ctx, b.Bridge)
 }
 
 // guard returns the element that lets only the pod's own MAC address in.

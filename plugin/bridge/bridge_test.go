@@ -148,6 +148,15 @@ func TestIPv6AtOnce(t *testing.T) {
 	})
 }
 
+// TestSpanningTree: a bridge of someone else's that listens before it forwards takes a pod.
+func TestSpanningTree(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		plugintest.Run(t, nil, "ip", "link", "add", "br0", "type", "bridge", "stp_state", "1", "forward_delay", "1500")
+		plugintest.Run(t, nil, "ip", "link", "set", "br0", "up")
+		setup(t).add(ipam6)
+	})
+}
+
 // TestRefusedGateways: of two gateways one is in an address's way; neither stays.
 func TestRefusedGateways(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {

@@ -60,8 +60,8 @@ func testCard(t *testing.T, address string) {
 				t.Fatal(err)
 			}
 		}
-		// Of a pod that died the kernel clears up in its own time: a later DEL finds what the first waited
-		// for in vain.
+		// Of a pod that died the kernel clears up in its own time: a later DEL finds what the
+		// first waited for in vain.
 		for i := 0; i == 0 || dies && i < 6 && !there(name); i++ {
 			if err := p.Del(context.Background(), r); err != nil {
 				t.Errorf("%s: del, pod died %t: %v", name, dies, err)
@@ -69,6 +69,10 @@ func testCard(t *testing.T, address string) {
 		}
 		if err := netns.Remove(pod.Path); err != nil {
 			t.Fatal(err)
+		}
+		if !there(name) {
+			out, _ := plugintest.Try(nil, "sh", "-c", "ip -d link; lsns -t net") // who holds the pod's?
+			t.Errorf("%s is not at home, pod died %t:\n%s", name, dies, out)
 		}
 		got := plugintest.Run(t, nil, "ip", "addr", "show", name)
 		for _, want := range []string{"mtu 1400", ",UP", "198.51.100.9/24"} {

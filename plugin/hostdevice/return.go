@@ -18,7 +18,7 @@ import (
 
 // arrival bounds the wait for a device whose namespace has ended: the kernel clears up
 // namespaces in the background.
-const arrival = 5 * time.Second
+const arrival = time.Second
 
 // Return brings back what was lent to the attachment, by this plugin or the reference's.
 func (p *Config) Return(ctx context.Context, h *plugin.Host, r *cni.Request) error {
@@ -33,7 +33,10 @@ func (p *Config) Return(ctx context.Context, h *plugin.Host, r *cni.Request) err
 	}
 	defer unlock()
 	w := homecoming{book: b, host: links, sys: p.sys, mark: plugin.Mark(r.Tag()), patience: arrival}
-	w.loan, _ = b.read(w.mark) // of one that cannot be read, the device itself tells its name
+	w.loan, err = b.read(w.mark)
+	if err != nil && !errors.Is(err, state.ErrUnreadable) { // of that one, the device itself tells its name
+		return err
+	}
 	return w.run(ctx, r.NetNS, r.IfName)
 }
 
@@ -241,7 +244,10 @@ func (b *book) settleStrays(host *link.Handle, match func(*loan) bool) error {
 // has another alias than what is lent has, then it never left, or the reference plugin
 // brought it back, and the host may have set it up anew: it is only unmarked.
 func (b *book) settle(host *link.Handle, l link.Link, mark string) error {
-	n, _ := b.read(mark)
+	n, err := b.read(mark)
+	if err != nil && !errors.Is(err, state.ErrUnreadable) {
+		return err
+	}
 	if n == nil {
 		n = &loan{Name: l.Alias, MTU: l.MTU, Up: l.Up, MAC: l.MAC.String()}
 	}

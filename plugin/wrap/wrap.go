@@ -105,7 +105,7 @@ func (wrap) Add(ctx context.Context, r *cni.Request) (*cni.Result, error) {
 	}
 	result, err := cni.Add(ctx, l.plugin, l.request)
 	if err != nil && len(l.keys.Before) > 0 && cni.CodeOf(err) != cni.CodeExists {
-		return nil, touched(err) // to undo what the commands did
+		return nil, cni.Touched(err) // to undo what the commands did
 	}
 	if err != nil {
 		return nil, err
@@ -210,18 +210,7 @@ func (l *layer) runOne(ctx context.Context, verb string, c Command) error {
 	if err == nil {
 		err = run()
 	}
-	return touched(err)
-}
-
-// touched takes from an error that nothing was made.
-func touched(err error) error {
-	switch {
-	case !cni.IsUntouched(err):
-		return err
-	case cni.CodeOf(err) == cni.CodeExists:
-		return cni.Errorf(cni.CodeInternal, "wrap: %s", err)
-	}
-	return cni.Errorf(cni.CodeOf(err), "wrap: %w", err)
+	return cni.Touched(err)
 }
 
 // inPod returns run moved into the pod's namespace. When that is gone at DEL, what a

@@ -193,7 +193,7 @@ func TestFailures(t *testing.T) {
 		{"before", `"before":[["$DIR/bad"],["$DIR/say"]]`, nil, []string{"DEL"}, "DEL\n", cni.CodeInternal, "bad: exit status 3, with nothing on stdout; on stderr: no way"},
 		{"after", `"after":[["$DIR/say"],["$DIR/bad"]]`, nil, []string{"ADD", "DEL"}, "ADD\nDEL\n", cni.CodeInternal, "no way"},
 		{"after, with an error object", `"after":[["$DIR/object"]]`, nil, []string{"ADD", "DEL"}, "DEL\n", cni.CodeTryAgain, "later"},
-		{"after, with a code that is not its own", `"after":[["$DIR/exists"]]`, nil, []string{"ADD", "DEL"}, "DEL\n", cni.CodeInternal, "wrap: there"},
+		{"after, with a code that is not its own", `"after":[["$DIR/exists"]]`, nil, []string{"ADD", "DEL"}, "DEL\n", cni.CodeInternal, "there"},
 		{"after, too long", `"after":[["/bin/sleep","1000"]],"timeout":"50ms"`, nil, []string{"ADD", "DEL"}, "DEL\n", cni.CodeInternal, "/bin/sleep: stopped: longer than its timeout of 50ms"},
 		{"no such program", `"after":[["/no/such/program"]]`, nil, []string{"ADD", "DEL"}, "DEL\n", cni.CodeInternal, "execute /no/such/program: no such file"},
 		{"in a pod that is not there", `"after":[{"run":["$DIR/say"],"netns":true}]`, nil, []string{"ADD", "DEL"}, "DEL\n", cni.CodeInvalidNetNS, "/no/such/ns"},
