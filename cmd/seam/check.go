@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -150,7 +149,7 @@ func (c *cli) checkAll(ctx context.Context, repair bool) error {
 func (c *cli) checkRecord(ctx context.Context, repair bool, r *seam.Record) checked {
 	a := checked{Attachment: r.Attachment}
 	n, err := seam.Load(c.flags.confDir, r.Network)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil { // its file is gone or broken, or one before it
 		n, err = r.Recorded()
 	}
 	if err == nil {

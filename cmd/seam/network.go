@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -58,16 +59,19 @@ func (c *cli) network(name string) (*seam.Network, error) {
 	return n, nil
 }
 
-// knownNetwork is network, but of one whose file is gone it returns what an
-// attachment remembers: enough to check and undo.
+// knownNetwork is network, but of one whose file is gone, or cannot be read, or comes after
+// one that cannot, it returns what an attachment remembers: enough to check and undo.
 func (c *cli) knownNetwork(name string) (*seam.Network, error) {
 	n, err := c.network(name)
-	if err == nil || exitOf(err) != exitNotFound {
-		return n, err
+	if err == nil {
+		return n, nil
 	}
 	records, _ := c.runtime().Attachments() // what cannot be read is not remembered
 	for _, recorded := range recordedNetworks(records) {
 		if recorded.Name == name {
+			if exitOf(err) != exitNotFound {
+				fmt.Fprintf(c.err, "seam: %v; going by what the network's attachments remember\n", err)
+			}
 			c.spec = recorded.Version
 			return recorded, nil
 		}
