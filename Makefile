@@ -8,12 +8,13 @@
 #   strace                      to count the programs that a benchmark executes
 #   containerd runc crun podman conmon  the runtimes that Seam serves
 #   busybox-static              what is in their containers
+#   docker.io docker-compose    Docker's engine, as Debian has it, which Seam serves too
 #   jq                          for the example of a runtime entry
 #   dnsmasq-base                a DHCP server
 #   firewalld dbus              a host whose firewall is firewalld's
 #   iperf3                      to measure the data path
 PACKAGES := nftables iptables iproute2 iputils-ping conntrack dash strace \
-	containerd runc crun podman conmon busybox-static jq dnsmasq-base firewalld dbus iperf3
+	containerd runc crun podman conmon docker.io docker-compose busybox-static jq dnsmasq-base firewalld dbus iperf3
 BIN_DIR  ?= /opt/cni/bin
 PREFIX   ?= /usr/local
 export CGO_ENABLED := 0
@@ -22,12 +23,13 @@ export GOFLAGS := -buildvcs=false
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build demo test test-kernels soak bench install verify packages packages-kernels reference crictl clean
+.PHONY: help build demo test test-kernels test-engines engines soak bench install verify packages packages-kernels reference crictl clean
 
 help:
 	@echo 'make demo     build Seam and watch it do its main job (needs root)'
 	@echo 'make test     install what the tests need and run them all (needs root)'
 	@echo 'make test-kernels  run the tests of what this kernel may lack under a Debian kernel in QEMU'
+	@echo 'make test-engines  run the tests of Docker against newer engines too, which it builds once'
 	@echo 'make soak     ten minutes of attaching and detaching, with failures, kills and flushes'
 	@echo 'make build    bin/seam'
 	@echo 'make install  bin/seam, which "make build" made, to $(PREFIX)/bin, and the plugins to $(BIN_DIR)'
@@ -45,6 +47,13 @@ test: packages reference crictl
 
 test-kernels: packages-kernels reference
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/kernels
+
+# Docker's engines that Debian does not have, in the user's cache folder.
+engines:
+	go run ./hack/engines
+
+test-engines: packages crictl engines
+	SEAM_TEST_ENGINES=28.5.2,29 go test -count=1 -timeout 30m -run '^TestDocker' ./hack/runtimes
 
 SOAK ?= 10m
 soak: packages

@@ -159,7 +159,7 @@ func (op *operation) rollBack(ctx context.Context, begun int, last *cni.Result, 
 func (op *operation) settle(result *cni.Result) error {
 	c := &op.container
 	return op.rt.writeRecord(&Record{
-		Attachment: op.attachment(), NetNS: c.NetNS, Args: c.Args, Capabilities: c.Capabilities,
+		Attachment: op.attachment(), Name: c.Name, NetNS: c.NetNS, Args: c.Args, Capabilities: c.Capabilities,
 		Config: op.network.Raw, Version: op.network.Version, Result: result,
 		Created: op.rt.now(), Steps: op.steps.all, pod: op.pod,
 	})

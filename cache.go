@@ -45,6 +45,10 @@ func (rt *Runtime) record(a cni.Attachment) (*Record, error) {
 	return nil, nil
 }
 
+// Attached returns the record of one attachment, nil if there is none: for who knows which
+// it is, as to list them all takes the longer the more there are.
+func (rt *Runtime) Attached(a cni.Attachment) (*Record, error) { return rt.record(a) }
+
 // writeRecord writes a record. The container's lock is held.
 func (rt *Runtime) writeRecord(r *Record) error {
 	data, err := r.encode()
@@ -65,6 +69,11 @@ func (rt *Runtime) writeRecord(r *Record) error {
 // gets its name: not beside it, where libcni would read it.
 func (rt *Runtime) recordScratch(containerID string) string {
 	return filepath.Join(rt.cacheDir(), "seam", cni.Tag(containerID).Hash(hashDigits)+".new")
+}
+
+// scratchOf is recordScratch of the container whose lock this is.
+func (rt *Runtime) scratchOf(container *lock) string {
+	return filepath.Join(rt.cacheDir(), "seam", filepath.Base(container.path)+".new")
 }
 
 // writeFile writes a file whole or not at all: under another name on the same file

@@ -188,7 +188,7 @@ func TestCacheAsLibcni(t *testing.T) {
 			}
 			r := theirs[0]
 			want := Record{
-				Attachment: w.c.Attachment("blue"), NetNS: w.c.NetNS, Args: w.c.Args, Capabilities: w.c.Capabilities,
+				Attachment: w.c.Attachment("blue"), Name: "p", NetNS: w.c.NetNS, Args: w.c.Args, Capabilities: w.c.Capabilities,
 				Config: w.net.Raw, Version: version, Result: result,
 				Created: r.Created, File: filepath.Join(w.dir, "libcni", "results", "blue-c-1-eth0"),
 			}

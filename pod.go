@@ -94,3 +94,21 @@ func (id podID) gone(path string) bool {
 	}
 	return id != podID{} && id != now
 }
+
+// podName returns how Kubernetes calls the pod, as its runtimes tell plugins: its
+// namespace and its name; empty if they did not.
+func podName(args cni.Args) string {
+	var namespace, name string
+	for _, arg := range args {
+		switch arg.Key {
+		case "K8S_POD_NAMESPACE":
+			namespace = arg.Value
+		case "K8S_POD_NAME":
+			name = arg.Value
+		}
+	}
+	if namespace == "" || name == "" {
+		return name
+	}
+	return namespace + "/" + name
+}

@@ -20,6 +20,7 @@ import (
 // made it wrote into its cache folder: Seam, or any that uses libcni.
 type Record struct {
 	cni.Attachment
+	Name         string // what people call the container; may be empty
 	NetNS        string
 	Args         cni.Args
 	Capabilities map[string]json.RawMessage
@@ -87,6 +88,7 @@ type cacheFile struct {
 }
 
 type seamNotes struct {
+	Name    string    `json:"name,omitempty"`
 	Created time.Time `json:"created"`
 	Pod     podID     `json:"pod"`
 	Steps   []Step    `json:"steps"`
@@ -100,7 +102,7 @@ func (r *Record) encode() ([]byte, error) {
 	form := cacheFile{
 		Kind: cacheKind, ContainerID: r.ContainerID, Config: r.Config, IfName: r.IfName,
 		Network: r.Network, NetNS: r.NetNS, Capabilities: r.Capabilities, Result: result,
-		Seam: &seamNotes{Created: r.Created, Pod: r.pod, Steps: r.Steps},
+		Seam: &seamNotes{Name: r.Name, Created: r.Created, Pod: r.pod, Steps: r.Steps},
 	}
 	for _, arg := range r.Args {
 		form.Args = append(form.Args, [2]string{arg.Key, arg.Value})
@@ -132,7 +134,10 @@ func decodeRecord(data []byte) (*Record, error) {
 		r.Args = append(r.Args, cni.Arg{Key: arg[0], Value: arg[1]})
 	}
 	if form.Seam != nil {
-		r.Created, r.pod, r.Steps = form.Seam.Created, form.Seam.Pod, form.Seam.Steps
+		r.Name, r.Created, r.pod, r.Steps = form.Seam.Name, form.Seam.Created, form.Seam.Pod, form.Seam.Steps
+	}
+	if r.Name == "" {
+		r.Name = podName(r.Args)
 	}
 	r.broken = r.decodeResult(form.Result)
 	if r.NetNS == "" {

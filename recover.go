@@ -97,14 +97,14 @@ func (rt *Runtime) recoverOne(ctx context.Context, name, held string) error {
 // it is in the file still: with errBusy, because its network is being collected.
 func (rt *Runtime) recoverLocked(ctx context.Context, l *lock, held string) error {
 	in, last, err := readIntent(l.file)
-	if errors.Is(err, errNoIntent) {
+	if err != nil && !errors.Is(err, errNoIntent) {
+		return err
+	}
+	if err := removeFile(rt.scratchOf(l)); err != nil {
+		return err
+	}
+	if in == nil {
 		return l.file.Truncate(0)
-	}
-	if err != nil {
-		return err
-	}
-	if err := removeFile(rt.recordScratch(in.ContainerID)); err != nil {
-		return err
 	}
 	err = rt.undo(ctx, in, last, held)
 	switch {

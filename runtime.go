@@ -45,6 +45,7 @@ type Container struct {
 	ID     string // letters, digits, '_', '.' and '-'
 	IfName string // the interface inside, at most 15 bytes
 	NetNS  string // path of its network namespace. On Detach it may be empty or lead nowhere
+	Name   string // what people call the container, for its record; may be empty
 
 	Args cni.Args // CNI_ARGS, seen by all plugins
 

@@ -1,11 +1,9 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 
@@ -63,7 +61,7 @@ func Joins(annotations map[string]string) ([]Join, error) {
 		}
 		if err == nil {
 			said[wish+"."+joins[i].IfName] = key
-			err = wishes[wish](&joins[i].Wishes, annotations[key])
+			err = joins[i].Wishes.Say(wish, annotations[key])
 		}
 		if err != nil {
 			return nil, invalid(key, err)
@@ -105,9 +103,9 @@ func networks(list string) ([]Join, error) {
 
 // place returns which of the joins a wish is about.
 func place(joins []Join, wish, ifName string) (int, error) {
-	if wishes[wish] == nil {
+	if !slices.Contains(seam.Words(), wish) {
 		known := []string{AnnotationNetwork}
-		for _, name := range slices.Sorted(maps.Keys(wishes)) {
+		for _, name := range seam.Words() {
 			known = append(known, Prefix+name)
 		}
 		return 0, fmt.Errorf("unknown; known are %s", strings.Join(known, ", "))
@@ -123,61 +121,4 @@ func place(joins []Join, wish, ifName string) (int, error) {
 		names = append(names, j.IfName)
 	}
 	return 0, fmt.Errorf("no network is joined by interface %q, only by %s", ifName, strings.Join(names, ", "))
-}
-
-// wishes are what annotations may say of a network, and how it is read.
-var wishes = map[string]func(w *seam.Wishes, value string) error{
-	"ports":        readPorts,
-	"ip":           readIPs,
-	"mac":          readMAC,
-	"bandwidth":    readBandwidth,
-	"args":         readArgs,
-	"capabilities": readCapabilities,
-}
-
-func readPorts(w *seam.Wishes, value string) error {
-	for s := range strings.SplitSeq(value, ",") {
-		m, err := cni.ParsePortMapping(strings.TrimSpace(s))
-		if err != nil {
-			return err
-		}
-		w.Ports = append(w.Ports, m)
-	}
-	return nil
-}
-
-func readIPs(w *seam.Wishes, value string) error {
-	for s := range strings.SplitSeq(value, ",") {
-		s = strings.TrimSpace(s)
-		if _, _, err := cni.ParseAddr(s); err != nil {
-			return fmt.Errorf("%q is no address such as 10.1.0.7 or fd00::7/64", s)
-		}
-		w.IPs = append(w.IPs, s)
-	}
-	return nil
-}
-
-func readMAC(w *seam.Wishes, value string) error {
-	if hw, err := net.ParseMAC(value); err != nil || len(hw) != 6 {
-		return fmt.Errorf("%q is no address such as 02:00:00:00:00:01", value)
-	}
-	w.MAC = value
-	return nil
-}
-
-func readBandwidth(w *seam.Wishes, value string) (err error) {
-	w.Bandwidth, err = cni.ParseBandwidth(value)
-	return err
-}
-
-func readArgs(w *seam.Wishes, value string) (err error) {
-	w.Args, err = cni.ParseArgs(value)
-	return err
-}
-
-func readCapabilities(w *seam.Wishes, value string) error {
-	if err := json.Unmarshal([]byte(value), &w.Capabilities); err != nil {
-		return fmt.Errorf(`not a JSON object such as {"aliases": ["web"]}: %w`, err)
-	}
-	return nil
 }

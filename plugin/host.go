@@ -13,10 +13,13 @@ import (
 type Dirs struct {
 	Leases string // of host-local, when its configuration names none
 	State  string // of what dies with the kernel's state: on a tmpfs
+
+	// Drivers holds what cnm has at Docker's drivers, who keep it over a reboot.
+	Drivers string
 }
 
 // DefaultDirs are the system's: the reference plugins' leases, and /run.
-var DefaultDirs = Dirs{Leases: "/var/lib/cni/networks", State: "/run/seam"}
+var DefaultDirs = Dirs{Leases: "/var/lib/cni/networks", State: "/run/seam", Drivers: "/var/lib/cni/cnm"}
 
 // A Host is what plugins work on: the links and the firewall of the network
 // namespace it was made in, and the folders. Its sockets are opened when first

@@ -53,7 +53,8 @@ func (c *cli) completePlugins(_ *cobra.Command, _ []string, typed string) ([]str
 	return lists, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// completeAttachment offers containers, then the interfaces of the one chosen.
+// completeAttachment offers containers, by ID and by name, then the interfaces of the one
+// chosen.
 func (c *cli) completeAttachment(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	records, _ := c.records()
 	var words []string
@@ -61,7 +62,10 @@ func (c *cli) completeAttachment(_ *cobra.Command, args []string, _ string) ([]s
 		switch {
 		case len(args) == 0:
 			words = append(words, r.ContainerID+"\t"+r.IfName+" on "+r.Network)
-		case len(args) == 1 && r.ContainerID == args[0]:
+			if r.Name != "" {
+				words = append(words, r.Name+"\t"+r.IfName+" on "+r.Network)
+			}
+		case len(args) == 1 && (r.ContainerID == args[0] || r.Name == args[0]):
 			words = append(words, r.IfName+"\t"+r.Network)
 		}
 	}

@@ -70,6 +70,9 @@ func (e *explanation) tree() *tree {
 		state += " " + a + " ago"
 	}
 	t := &tree{text: fmt.Sprintf("%s  %s on %s  %s", e.ContainerID, e.IfName, e.Network, state)}
+	if e.Name != "" {
+		t.add("name       %s", e.Name)
+	}
 	t.add("namespace  %s", orElse(e.NetNS, "not known"))
 	t.add("result     CNI %s, %s", e.Version, e.File)
 	if len(e.steps) > 0 {

@@ -24,7 +24,8 @@ func (c *cli) lsCommand() *cobra.Command {
 		Short:   "List networks and attachments",
 		Long: `List the networks of --conf-dir and the attachments in the caches of --cache-dir:
 those of all runtimes that share the cache (containerd, CRI-O, nerdctl, Podman,
-cnitool). An attachment whose namespace is gone is marked "stale"; seam gc frees it.`,
+Docker, cnitool), with the names of pods and of Docker's containers. An attachment
+whose namespace is gone is marked "stale"; seam gc frees it.`,
 		Example: `  seam ls
   seam ls blue --json
   seam ls --cache-dir /var/lib/cni --cache-dir /run/other/cni`,
@@ -54,6 +55,7 @@ type networkLine struct {
 // An attachment is a record as people and programs read it.
 type attachment struct {
 	cni.Attachment
+	Name      string     `json:"name,omitempty"` // what people call the container
 	NetNS     string     `json:"netns,omitempty"`
 	Addresses []string   `json:"addresses"`
 	Ports     []string   `json:"ports,omitempty"`
@@ -101,7 +103,7 @@ func (c *cli) records() ([]seam.Record, error) {
 }
 
 func (c *cli) describe(r *seam.Record) attachment {
-	a := attachment{Attachment: r.Attachment, NetNS: r.NetNS, Addresses: []string{}, Stale: !r.Alive(), File: r.File}
+	a := attachment{Attachment: r.Attachment, Name: r.Name, NetNS: r.NetNS, Addresses: []string{}, Stale: !r.Alive(), File: r.File}
 	if r.Result != nil {
 		for _, ip := range r.Result.PodIPs(r.IfName) {
 			a.Addresses = append(a.Addresses, ip.Address.String())
@@ -178,9 +180,9 @@ func (c *cli) printListing(l *listing, whole bool) error {
 		return nil
 	}
 	fmt.Fprintln(c.out)
-	t = newTable("CONTAINER", "INTERFACE", "NETWORK", "ADDRESS", "PORTS", "AGE", "STATE")
+	t = newTable("CONTAINER", "NAME", "INTERFACE", "NETWORK", "ADDRESS", "PORTS", "AGE", "STATE")
 	for _, a := range l.Attachments {
-		t.row(shortID(a.ContainerID, whole), a.IfName, a.Network, strings.Join(a.Addresses, ","), strings.Join(a.Ports, ","), ageOf(a), stateOf(a))
+		t.row(shortID(a.ContainerID, whole), a.Name, a.IfName, a.Network, strings.Join(a.Addresses, ","), strings.Join(a.Ports, ","), ageOf(a), stateOf(a))
 	}
 	t.print(c.out)
 	return nil

@@ -20,7 +20,8 @@ to their tables, published ports and elements of the firewall. What the kernel d
 not have any more is marked missing.
 
 Rules in iptables and firewalld, and sysctls, are not shown; seam check asks for them,
-too. CONTAINER is an ID, the beginning of one, or its namespace.`,
+too. CONTAINER is an ID, the beginning of one, a container's or a pod's name, or a
+namespace.`,
 		Example: `  seam show web
   seam show /run/netns/c1 eth0 --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -59,14 +60,17 @@ func (c *cli) show(args []string) error {
 	return nil
 }
 
-// choose returns the attachments of the one container that is meant.
+// choose returns the attachments of the container that is meant. Docker's have an ID of
+// their own on each network, so that one name, or one namespace, may stand for several;
+// the beginning of an ID may not.
 func (c *cli) choose(records []seam.Record, args []string) ([]*seam.Record, error) {
 	var found []*seam.Record
-	ids := map[string]bool{}
+	ids, begins := map[string]bool{}, false
 	for _, means := range []func(*seam.Record) bool{
 		func(r *seam.Record) bool { return r.ContainerID == args[0] },
 		func(r *seam.Record) bool { return isNamespaceOf(r, args[0]) },
-		func(r *seam.Record) bool { return strings.HasPrefix(r.ContainerID, args[0]) },
+		func(r *seam.Record) bool { return r.Name != "" && r.Name == args[0] },
+		func(r *seam.Record) bool { begins = true; return strings.HasPrefix(r.ContainerID, args[0]) },
 	} {
 		for i := range records {
 			r := &records[i]
@@ -83,7 +87,7 @@ func (c *cli) choose(records []seam.Record, args []string) ([]*seam.Record, erro
 	case len(found) == 0:
 		return nil, &failure{cni.Errorf(cni.CodeUnknownContainer, "nothing is attached to a container %q", strings.Join(args, " ")),
 			exitNotFound, "seam ls lists what is attached"}
-	case len(ids) > 1:
+	case begins && len(ids) > 1:
 		return nil, hint(usage("%q is the beginning of %d containers' IDs", args[0], len(ids)), "give more of it; seam ls --no-trunc prints them whole")
 	}
 	return found, nil

@@ -32,6 +32,7 @@ var floors = []struct {
 	{2, "cni/wire"}, {2, "cnm/wire"}, {2, "link"}, {2, "nft"},
 	{3, "."}, {3, "lease"},
 	{4, "plugin"}, {4, "docker"}, {4, "oci"}, {4, "overlay"}, {4, "policy"}, {4, "dns"},
+	{3.9, "docker/ahead"}, {3.9, "docker/engine"},
 	{4.2, "plugin/all"}, {4.5, "conformance"},
 	{5, "agent"}, {5, "kube"},
 	{6, "cmd"}, {7, "hack"},
@@ -66,6 +67,7 @@ var doors = map[string]string{
 	"github.com/google/nftables":             "nft",
 	"github.com/mdlayher/netlink":            "nft",
 	"github.com/spf13/cobra":                 "cmd",
+	"github.com/prometheus/client_golang":    "cmd/seamd",
 }
 
 // neverInSeam must not be linked into cmd/seam, even indirectly: its start-up is on

@@ -30,20 +30,33 @@ state = "/run/containerd"
     max_conf_num = 1
 `
 
-// startContainerd starts the daemon and loads the images into the namespaces of its
-// clients. Where the machine refuses containers the test is skipped.
-func (n *node) startContainerd(namespace string) *containerd {
+// containerd starts the daemon.
+func (n *node) containerd() *containerd {
 	n.Helper()
 	n.need("containerd", "ctr", "containerd-shim-runc-v2", "runc")
 	root := filepath.Join(n.dir, "containerd")
 	c := &containerd{node: n, config: n.write("config.toml", strings.ReplaceAll(containerdConfig, "%ROOT%", root))}
 	c.start()
 	n.Cleanup(c.stop)
-	n.run("ctr", "--namespace", namespace, "image", "import", n.images())
+	return c
+}
+
+// startContainerd starts the daemon and loads the images into the namespaces of its
+// clients. Where the machine refuses containers the test is skipped.
+func (n *node) startContainerd(namespace string) *containerd {
+	n.Helper()
+	c := n.containerd()
+	c.load(namespace)
 	if _, err := n.try("ctr", "--namespace", namespace, "run", "--rm", "--cgroup", n.cgroup+"/probe", image, "probe", "true"); err != nil {
 		n.Skipf("this machine runs no containers: %v", err)
 	}
 	return c
+}
+
+// load loads the images for the daemon's clients in that namespace.
+func (c *containerd) load(namespace string) {
+	c.Helper()
+	c.run("ctr", "--namespace", namespace, "image", "import", c.images())
 }
 
 // start starts the daemon and waits until it answers.

@@ -21,6 +21,13 @@ const crictlKey = "SEAM_CRICTL"
 
 func (n *node) crictl() *crictl {
 	n.Helper()
+	program := n.crictlProgram()
+	return &crictl{n.startContainerd("k8s.io"), program}
+}
+
+// crictlProgram skips the test if there is none.
+func (n *node) crictlProgram() string {
+	n.Helper()
 	program := os.Getenv(crictlKey)
 	if program == "" {
 		program, _ = filepath.Abs("../../.cache/crictl/crictl")
@@ -28,7 +35,7 @@ func (n *node) crictl() *crictl {
 	if !exists(program) {
 		n.Skipf("needs crictl: make crictl builds it, %s names another", crictlKey)
 	}
-	return &crictl{n.startContainerd("k8s.io"), program}
+	return program
 }
 
 func (c *crictl) try(args ...string) (string, error) {

@@ -18,7 +18,7 @@ import (
 )
 
 // programsKey is the variable that says in which folder the programs are that TestMain
-// built: seam and cnitool.
+// built: seam, seamd and cnitool.
 const programsKey = "SEAM_TEST_PROGRAMS"
 
 // TestMain builds the programs once for all tests. This binary is also a node's init,
@@ -41,6 +41,7 @@ func buildAndRun(m *testing.M) int {
 		defer os.RemoveAll(dir)
 		err = errors.Join(os.Setenv(programsKey, dir),
 			build(dir, "github.com/seamnet/seam/cmd/seam"),
+			build(dir, "github.com/seamnet/seam/cmd/seamd"),
 			build(dir, "github.com/containernetworking/cni/cnitool"))
 	}
 	if err != nil {

@@ -20,8 +20,9 @@ import (
 
 const inside = "SEAM_TEST_HOST"
 
-// Host runs test in a process of its own, as root of a fresh host. It must be a
-// top-level test's whole body; without root the test is skipped.
+// Host runs test in a process of its own, as root of a fresh host. It must be the whole
+// body of a test, at the top level or of a t.Run in one that does nothing else; without
+// root the test is skipped.
 //
 // The test binary runs itself again for that one test: moving threads would not
 // do, because a test's goroutines run on any thread.
@@ -38,11 +39,12 @@ func Host(t *testing.T, test func(t *testing.T)) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
-	only := "-test.run=^" + t.Name() + "$"
+	only := "-test.run=^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
 	var args []string
 	for _, a := range os.Args[1:] {
 		if run, ok := strings.CutPrefix(a, "-test.run="); ok {
-			if _, subtests, some := strings.Cut(run, "/"); some {
+			levels := strings.Split(run, "/")
+			for _, subtests := range levels[min(len(levels), strings.Count(t.Name(), "/")+1):] {
 				only += "/" + subtests
 			}
 		}

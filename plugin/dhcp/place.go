@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,12 +73,20 @@ func (c client) inside(l *lease, do func(*netns.Namespace, *link.Handle, link.Li
 	if here.Namespace, err = cookie(ns); err != nil {
 		return err
 	}
-	if l.Place == (place{}) {
+	switch {
+	case l.Place == (place{}), l.movedTo(at):
 		l.Place = here
-	} else if l.Place != here {
+	case l.Place != here:
 		return fmt.Errorf("link %s: %w", l.IfName, errReplaced)
 	}
 	return do(ns, pod, at)
+}
+
+// movedTo reports whether the link is the lease's, wherever it is: who carries an
+// interface on to another namespace, as Docker's engines do, mounts that one in the place
+// of the first.
+func (l *lease) movedTo(at link.Link) bool {
+	return l.Message != nil && bytes.Equal(l.Message.ClientHWAddr, at.MAC)
 }
 
 func setUp(pod *link.Handle, l link.Link) error {

@@ -21,7 +21,7 @@ import (
 func Host(t testing.TB) *plugin.Host {
 	t.Helper()
 	dir := t.TempDir()
-	h := plugin.NewHost(plugin.Dirs{Leases: filepath.Join(dir, "leases"), State: filepath.Join(dir, "state")})
+	h := plugin.NewHost(plugin.Dirs{Leases: filepath.Join(dir, "leases"), State: filepath.Join(dir, "state"), Drivers: filepath.Join(dir, "drivers")})
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			t.Error(err)

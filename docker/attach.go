@@ -1,0 +1,229 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/netns"
+)
+
+// attach runs the chain for the endpoint in the namespace at netNS.
+func (d *Driver) attach(ctx context.Context, n *network, chain *seam.Network, e *endpoint, netNS string, c *who) (*cni.Result, error) {
+	chain, err := d.pinned(n, e, chain)
+	if err != nil {
+		return nil, err
+	}
+	wishes, err := d.wishes(n, e, chain, c)
+	if err != nil {
+		return nil, err
+	}
+	e.Chain = chain.Raw
+	if err := d.publish(n, e); err != nil {
+		return nil, err
+	}
+	wishes.Ports = e.Ports
+	container := e.container(netNS)
+	if container.Args, container.Capabilities, err = wishes.Express(chain); err != nil {
+		return nil, explain(err)
+	}
+	return d.conf.Runtime.Attach(ctx, chain, container)
+}
+
+// wishes returns what the endpoint is to have beside published ports.
+func (d *Driver) wishes(n *network, e *endpoint, chain *seam.Network, c *who) (seam.Wishes, error) {
+	o, err := n.options()
+	if err != nil {
+		return seam.Wishes{}, err
+	}
+	want := wanted{endpoint: &e.Asked, defaults: o.Defaults, networks: []string{chain.Name}}
+	if c != nil {
+		want.labels = c.Labels
+		want.networks = append(want.networks, c.Networks[n.Asked.ID])
+	}
+	w, warnings, err := want.wishes()
+	if err != nil {
+		return w, err
+	}
+	for _, text := range warnings {
+		d.conf.Log.Warn(text, "endpoint", short(e.id()), "container", e.Name)
+	}
+	if mac := e.mac(); mac != nil {
+		w.MAC = mac.String()
+	}
+	if d.asks(n, e, chain) {
+		for _, p := range e.Asked.Interface.Addresses {
+			w.IPs = append(w.IPs, p.Addr().String())
+		}
+	}
+	return w, nil
+}
+
+// explain adds to a wish that the chain does not take what to do about it.
+func explain(err error) error {
+	if untaken, ok := errors.AsType[*seam.UntakenError](err); ok {
+		return fmt.Errorf("%w: %s", err, untaken.Hint())
+	}
+	return err
+}
+
+// publish chooses the endpoint's published ports and writes them down. Engines tell
+// all endpoints of a container of its ports: the first that it joins publishes them.
+func (d *Driver) publish(n *network, e *endpoint) error {
+	o, err := n.options()
+	if err != nil {
+		return err
+	}
+	d.ports.Lock()
+	defer d.ports.Unlock()
+	e.Ports = nil
+	bindings := e.Asked.Ports
+	var holders []holder
+	for _, other := range d.endpoints.all() {
+		switch {
+		case other.id() == e.id():
+		case len(other.Ports) > 0 && other.Sandbox == e.Sandbox && e.Sandbox != "":
+			bindings = nil
+		case len(other.Ports) > 0:
+			holders = append(holders, holder{other.Ports, cmp.Or(other.Name, "endpoint "+short(other.id()))})
+		}
+	}
+	if len(bindings) > 0 {
+		p := publishing{hostIP: o.HostIP, seed: e.id(), free: free(holders)}
+		if e.Ports, err = p.mappings(bindings); err != nil {
+			return err
+		}
+	}
+	return d.endpoints.put(e.id(), e)
+}
+
+// pinned returns the chain with the endpoint's addresses: as they are reserved already,
+// by the engine's IPAM driver or ahead of the interface, the chain's own IPAM is not to
+// give others. Addresses of the engine's that the chain's IPAM could give to a pod stay
+// that one's to give, and are asked of it (see wishes).
+func (d *Driver) pinned(n *network, e *endpoint, chain *seam.Network) (*seam.Network, error) {
+	addresses := e.Asked.Interface.Addresses
+	switch {
+	case e.Lease != nil:
+		return pinLease(chain, e.Lease)
+	case len(addresses) == 0:
+		return chain, nil
+	case d.asks(n, e, chain):
+		return asking(chain, addresses)
+	}
+	return pinAddresses(chain, addresses, n.Asked.Pools)
+}
+
+// asks reports whether the endpoint's addresses are asked of the chain's IPAM when the
+// chain runs.
+func (d *Driver) asks(n *network, e *endpoint, chain *seam.Network) bool {
+	for _, pool := range n.Asked.Pools {
+		if d.Owns(pool.Space) {
+			return false // it gave them
+		}
+	}
+	return slices.ContainsFunc(e.Asked.Interface.Addresses, func(p netip.Prefix) bool { return contains(chain, p.Addr()) })
+}
+
+// detach undoes what attach did, if anything.
+func (d *Driver) detach(ctx context.Context, e *endpoint) error {
+	if len(e.Chain) == 0 {
+		return nil
+	}
+	chain, err := seam.Parse(e.Chain, "")
+	if err != nil {
+		return err
+	}
+	netNS := e.Sandbox
+	if e.Staged {
+		netNS = d.staging(e)
+		if err := d.bringBack(e); err != nil {
+			return err
+		}
+	}
+	if err := d.conf.Runtime.Detach(ctx, chain, e.container(netNS)); err != nil {
+		return err
+	}
+	e.Chain, e.Ports, e.Rest, e.Joined, e.Sandbox = nil, nil, nil, nil, ""
+	return d.endpoints.put(e.id(), e)
+}
+
+// revise brings the runtime's record up to date.
+func (d *Driver) revise(ctx context.Context, e *endpoint, change func(*seam.Record)) error {
+	chain, err := seam.Parse(e.Chain, "")
+	if err != nil {
+		return err
+	}
+	return d.conf.Runtime.Revise(ctx, chain, e.container(""), change)
+}
+
+// ownMAC lists the interface plugins whose links have the MAC that they are told, or
+// bear one that is set later. Others' is known when the link is there, and the engine not
+// told of it: a MAC that is not the link's would be worse than none.
+var ownMAC = []string{"bridge", "macvlan", "ptp", "vlan", "dummy", "tap"}
+
+func choosesMAC(chain *seam.Network) bool { return slices.Contains(ownMAC, chain.Plugins[0].Type) }
+
+// newMAC returns a MAC for the endpoint: local, unicast, and always the same.
+func newMAC(e *endpoint) net.HardwareAddr {
+	sum := sha256.Sum256([]byte(e.Asked.ID))
+	mac := net.HardwareAddr(sum[:6])
+	mac[0] = mac[0]&^1 | 2
+	return mac
+}
+
+// sysctlsOption is what --driver-opt says of the interface's settings, KEY=VALUE[,...], with
+// IFNAME for its name. An engine that moves the link itself sets them.
+const sysctlsOption = "com.docker.network.endpoint.sysctls"
+
+// finish makes of the link what the engine was told, and would make of one that it
+// moves itself.
+func (d *Driver) finish(ns *netns.Namespace, e *endpoint) error {
+	h, err := link.In(ns)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	l, err := h.ByName(e.IfName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a chain without a link: a userspace interface, say
+	}
+	if err != nil {
+		return err
+	}
+	if mac := e.mac(); mac != nil && !slices.Equal(mac, l.MAC) {
+		if err := h.Set(l, link.Change{MAC: mac}); err != nil {
+			return err
+		}
+	}
+	return setSysctls(ns, e.Asked.Options[sysctlsOption], e.IfName)
+}
+
+func setSysctls(ns *netns.Namespace, list, ifName string) error {
+	if list == "" {
+		return nil
+	}
+	return ns.Do(func() error {
+		for setting := range strings.SplitSeq(list, ",") {
+			key, value, _ := strings.Cut(setting, "=")
+			if !strings.Contains(key, ".IFNAME.") {
+				return fmt.Errorf("--driver-opt %s=%s: must be net.FAMILY.conf.IFNAME.KEY=VALUE", sysctlsOption, list)
+			}
+			path := strings.ReplaceAll(key, ".", "/")
+			if err := link.Sysctl(strings.Replace(path, "IFNAME", ifName, 1)).Set(value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,236 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/cnm"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Join attaches the endpoint to the sandbox, or, where the engine mounts that only later,
+// to a staging namespace from which the engine moves the interface on.
+func (d *Driver) Join(ctx context.Context, j *cnm.Join) (*cnm.Joined, error) {
+	n, err := d.known(j.Network)
+	if err != nil {
+		return nil, err
+	}
+	release, err := d.endpoints.hold(ctx, string(j.Endpoint))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	e := d.endpoints.get(string(j.Endpoint))
+	switch {
+	case e == nil || e.Deleted:
+		return nil, fmt.Errorf("endpoint %s is unknown to driver %s", short(string(j.Endpoint)), d.conf.Name)
+	case e.Sandbox == j.Sandbox && e.Joined != nil:
+		return e.Joined, nil // asked again, as after a connection that broke
+	case e.Sandbox != "", len(e.Chain) > 0 && !e.Staged: // of a sandbox that is no more, or half done
+		if err := d.detach(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	joined, err := d.join(ctx, n, e, j.Sandbox)
+	if err != nil {
+		return nil, withUndo(err, d.detach(context.WithoutCancel(ctx), e))
+	}
+	return joined, nil
+}
+
+func (d *Driver) join(ctx context.Context, n *network, e *endpoint, sandbox string) (*cnm.Joined, error) {
+	c := d.whose(ctx, e)
+	if c != nil {
+		e.Name = c.Name
+	}
+	ns, err := netns.Open(sandbox)
+	lives := err == nil
+	if lives {
+		defer ns.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	e.Sandbox = sandbox
+	if !lives || e.Staged {
+		if err := d.ready(ctx, n, e, c); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case !lives:
+		e.Joined, err = d.handOver(e)
+	case e.Staged:
+		e.Joined, err = d.carryOver(ctx, n, e, ns, c)
+	default:
+		e.Joined, err = d.enter(ctx, n, e, ns, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.closeWayOut(n, e.Joined)
+	if err := d.endpoints.put(e.id(), e); err != nil {
+		return nil, err
+	}
+	if e.Rest != nil {
+		d.await(e)
+	}
+	return e.Joined, nil
+}
+
+// closeWayOut keeps the engine from adding one where the network has none, or where it
+// would be a second.
+func (d *Driver) closeWayOut(n *network, j *cnm.Joined) {
+	if n.Asked.Internal {
+		j.Gateways = nil
+	}
+	j.NoGatewayService = len(j.Gateways) == 0
+}
+
+// enter runs the chain in the sandbox.
+func (d *Driver) enter(ctx context.Context, n *network, e *endpoint, ns *netns.Namespace, c *who) (*cnm.Joined, error) {
+	chain, err := d.chain(n)
+	if err != nil {
+		return nil, err
+	}
+	inside, err := link.In(ns)
+	if err != nil {
+		return nil, err
+	}
+	defer inside.Close()
+	if e.IfName, err = d.nameInside(inside, n, e, c); err != nil {
+		return nil, err
+	}
+	if _, err := d.attach(ctx, n, chain, e, e.Sandbox, c); err != nil {
+		return nil, err
+	}
+	if err := d.finish(ns, e); err != nil {
+		return nil, err
+	}
+	gateways, err := takeWayOut(inside, e.IfName)
+	if err != nil {
+		return nil, err
+	}
+	if len(gateways) > 0 {
+		if err := d.revise(ctx, e, func(r *seam.Record) { r.Result.Routes = withoutDefault(r.Result.Routes) }); err != nil {
+			return nil, err
+		}
+	}
+	return &cnm.Joined{Gateways: gateways}, nil
+}
+
+// nameInside returns the interface's name in the sandbox: the one that the user chose, or
+// the first ethN that is free and that the engine will not give to one of its own. The
+// engine does not look what is there: it counts.
+func (d *Driver) nameInside(inside *link.Handle, n *network, e *endpoint, c *who) (string, error) {
+	if e.Asked.Name != "" {
+		return e.Asked.Name, nil
+	}
+	prefix, err := n.ifPrefix()
+	if err != nil {
+		return "", err
+	}
+	for i := d.foreign(c); ; i++ {
+		name := prefix + strconv.Itoa(i)
+		_, err := inside.ByName(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+// ifPrefix is what names of interfaces begin with in containers.
+func (n *network) ifPrefix() (string, error) {
+	o, err := n.options()
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(o.IfPrefix, "eth"), nil
+}
+
+// foreign returns how many of the container's networks are other drivers'.
+func (d *Driver) foreign(c *who) (count int) {
+	if c == nil {
+		return 0
+	}
+	for id := range c.Networks {
+		if d.networks.get(string(id)) == nil {
+			count++
+		}
+	}
+	return count
+}
+
+// takeWayOut removes the link's default routes and returns their gateways: which of a
+// container's networks is its way out the engine decides, and then makes the route, for
+// which there must not be one.
+func takeWayOut(h *link.Handle, name string) ([]netip.Addr, error) {
+	l, err := h.ByName(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	routes, err := h.Routes(l)
+	if err != nil {
+		return nil, err
+	}
+	var gateways []netip.Addr
+	for _, r := range routes {
+		if !isWayOut(r.Route) {
+			continue
+		}
+		if err := h.DeleteRoute(l, r); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if !slices.ContainsFunc(gateways, func(g netip.Addr) bool { return g.Is4() == r.GW.Is4() }) {
+			gateways = append(gateways, r.GW)
+		}
+	}
+	return gateways, nil
+}
+
+// isWayOut reports whether the route is one that an engine can make: the main table's
+// default route to a gateway.
+func isWayOut(r cni.Route) bool {
+	return isMain(r) && r.Dst.Bits() == 0 && r.GW.IsValid()
+}
+
+func isMain(r cni.Route) bool { return r.Table == nil || *r.Table == unix.RT_TABLE_MAIN }
+
+// withoutDefault returns a result's routes without those of the main table that lead
+// everywhere.
+func withoutDefault(routes []cni.Route) []cni.Route {
+	return slices.DeleteFunc(slices.Clone(routes), func(r cni.Route) bool {
+		return isMain(r) && r.Dst.Bits() == 0
+	})
+}
+
+// Leave detaches the endpoint from its sandbox. One whose chain ran in a staging
+// namespace stays attached until DeleteEndpoint: in between the engine brings the interface
+// back.
+func (d *Driver) Leave(ctx context.Context, _ cnm.NetworkID, id cnm.EndpointID) error {
+	release, err := d.endpoints.hold(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	defer release()
+	e := d.endpoints.get(string(id))
+	if e == nil || e.Staged {
+		return nil
+	}
+	return d.detach(ctx, e)
+}

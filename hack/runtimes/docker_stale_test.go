@@ -1,0 +1,76 @@
+package runtimes
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestDockerStale: an endpoint that the engine does not know is collected when it says
+// so, and not while it says nothing.
+func TestDockerStale(t *testing.T) {
+	onEngines(t, func(d *docker) {
+		d.driverFlags = []string{"--collect-every", "100ms"}
+		before := d.pair()
+		d.create("third", noAddresses("prod")...)
+		id := d.docker("network", "inspect", "--format", "{{.Id}}", "third")
+		alone := d.footprint()
+		kept := func(engine string) {
+			d.Helper()
+			d.orphan(id)
+			time.Sleep(time.Second) // ten looks
+			if got := contents(filepath.Join(d.driverState(), "endpoints", orphan)); got == "" {
+				d.Errorf("an endpoint was collected while the engine was %s", engine)
+			}
+		}
+		d.orphan(id)
+		d.same(alone)
+
+		d.must(d.process.Process.Signal(unix.SIGSTOP)) // it takes questions, and does not answer
+		kept("silent")
+		d.must(d.process.Process.Signal(unix.SIGCONT))
+		d.same(alone)
+
+		d.kill9()
+		kept("dead")
+		d.start()
+		d.docker("network", "rm", "third")
+		d.unpair(before)
+	})
+}
+
+// orphan is the ID of an endpoint that no engine has asked for.
+const orphan = "0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de"
+
+func (d *docker) orphan(networkID string) {
+	d.Helper()
+	d.call("NetworkDriver.CreateEndpoint", map[string]any{
+		"NetworkID": networkID, "EndpointID": orphan, "Interface": map[string]string{}, "Options": map[string]any{},
+	})
+}
+
+// call calls the driver as an engine does.
+func (d *docker) call(method string, body any) {
+	d.Helper()
+	client := http.Client{Timeout: longest, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", d.driverSocket())
+		},
+	}}
+	defer client.CloseIdleConnections()
+	response, err := client.Post("http://driver/"+method, "application/json", bytes.NewReader(encode(body)))
+	d.must(err)
+	defer response.Body.Close()
+	var answer struct{ Err string }
+	d.must(json.NewDecoder(response.Body).Decode(&answer))
+	if answer.Err != "" {
+		d.Fatalf("%s: %s", method, answer.Err)
+	}
+}

@@ -1,0 +1,283 @@
+package link_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/netns"
+	"github.com/seamnet/seam/netns/netnstest"
+)
+
+// script runs lines such as "ip link set eth0 up" and "sysctl PATH=VALUE" inside.
+func script(t *testing.T, pod *netnstest.Pod, lines string) {
+	t.Helper()
+	for line := range strings.Lines(lines) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		err := pod.NS.Do(func() error {
+			if words[0] == "sysctl" {
+				path, value, _ := strings.Cut(strings.Join(words[1:], " "), "=")
+				return os.WriteFile("/proc/sys/net/"+path, []byte(value), 0)
+			}
+			out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%w\n%s", err, out)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", strings.TrimSpace(line), err)
+		}
+	}
+}
+
+var (
+	numbered = regexp.MustCompile(`(?m)^[0-9]+: `)
+	overWhat = regexp.MustCompile(`@[a-z0-9]+:|link-netns(id)? \S+ ?|iif \S+ |nhid [0-9]+ `)
+	counted  = regexp.MustCompile(`(?m)^ (Sent|backlog|rate|lended|tokens|deadline|throttled|flows|gc) .*\n|direct_packets_stat [0-9]+|expires [0-9]+sec`)
+)
+
+// stateOf is what a namespace has, as ip(8), tc(8) and sysctl(8) say it, but for what
+// another namespace's would have to differ in.
+func stateOf(t *testing.T, pod *netnstest.Pod) string {
+	t.Helper()
+	var b bytes.Buffer
+	run := func(words ...string) {
+		var out []byte
+		err := pod.NS.Do(func() (err error) {
+			out, err = exec.Command(words[0], words[1:]...).CombinedOutput()
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", words, err, out)
+		}
+		text := counted.ReplaceAllString(overWhat.ReplaceAllString(numbered.ReplaceAllString(string(out), ""), ""), "")
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		if words[0] == "ip" && !strings.Contains(strings.Join(words, " "), "addr") {
+			slices.Sort(lines)
+		}
+		for i := range lines {
+			lines[i] = strings.TrimRight(lines[i], " ")
+		}
+		fmt.Fprintf(&b, "# %s\n%s\n", strings.Join(words, " "), strings.Join(lines, "\n"))
+	}
+	names := strings.Fields(ip(t, pod, "-o", "-br", "link"))
+	names = slices.DeleteFunc(names, func(s string) bool { return strings.ContainsAny(s, ":<") || s == "UP" || s == "DOWN" || s == "UNKNOWN" })
+	for i := range names {
+		names[i], _, _ = strings.Cut(names[i], "@")
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		run("ip", "-d", "addr", "show", name)
+		run("tc", "qdisc", "show", "dev", name)
+		run("tc", "class", "show", "dev", name)
+		for _, parent := range []string{"ingress", "egress", "root"} {
+			run("tc", "filter", "show", "dev", name, parent)
+		}
+	}
+	for _, family := range []string{"-4", "-6"} {
+		run("ip", family, "-d", "route", "show", "table", "all")
+		run("ip", family, "rule")
+		run("ip", family, "neigh", "show", "nud", "permanent")
+		run("ip", family, "neigh", "show", "proxy")
+	}
+	run("ip", "nexthop")
+	fmt.Fprintf(&b, "# sysctl\n%s", settings(t, pod))
+	return b.String()
+}
+
+func settings(t *testing.T, pod *netnstest.Pod) string {
+	t.Helper()
+	var b strings.Builder
+	err := pod.NS.Do(func() error {
+		return filepath.WalkDir("/proc/sys/net", func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.Contains(path, "nf_conntrack_count") {
+				return err
+			}
+			value, err := os.ReadFile(path)
+			if err == nil {
+				fmt.Fprintf(&b, "%s=%s\n", path, strings.TrimSpace(string(value)))
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func newFresh(t *testing.T) *netns.Namespace {
+	t.Helper()
+	fresh, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fresh.Close() })
+	return fresh
+}
+
+// stored takes a snapshot, and returns it as it is read from a disk.
+func stored(t *testing.T, h *link.Handle) *link.Snapshot {
+	t.Helper()
+	b := must[[]byte](t)(json.Marshal(must[*link.Snapshot](t)(h.TakeSnapshot(newFresh(t)))))
+	s := new(link.Snapshot)
+	if err := json.Unmarshal(b, s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestSnapshotSettings: those that were changed, and no other, however many there are.
+func TestSnapshotSettings(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		staging := netnstest.NewPod(t, "staging")
+		script(t, staging, `
+			ip link add eth0 type veth peer name eth1
+			ip link set eth0 up
+			ip link set eth1 up`)
+		s := stored(t, open(t, staging))
+		if len(s.Settings) != 0 {
+			t.Errorf("untouched: %v", s.Settings)
+		}
+		for _, l := range s.Links {
+			if len(l.Settings) != 0 {
+				t.Errorf("%s: %v", l.Name, l.Settings)
+			}
+		}
+	})
+}
+
+func twoPods(t *testing.T) (staging, sandbox *netnstest.Pod) {
+	return netnstest.NewPod(t, "staging"), netnstest.NewPod(t, "sandbox")
+}
+
+// outside makes veths whose other ends are in the test's own namespace, up.
+func outside(t *testing.T, pod *netnstest.Pod, names ...string) {
+	t.Helper()
+	for i, name := range names {
+		peer := "out" + name
+		ip(t, nil, "link", "add", peer, "type", "veth", "peer", "name", name, "address", fmt.Sprintf("02:00:00:00:00:%02x", i+1), "netns", filepath.Base(pod.Path))
+		netnstest.Up(t, nil, peer)
+	}
+}
+
+// everything is what a chain of many plugins may leave.
+const everything = `
+	ip link set lo up
+	ip link set eth0 mtu 1400 txqueuelen 77 alias tagged
+	ip link property add dev eth0 altname another
+	ip link set eth0 promisc on
+	ip link set net1 allmulticast on
+	sysctl ipv6/conf/net1/accept_dad=0
+	ip link add tap0 type veth peer name tap1
+	ip tuntap add mode tap name vm0
+	ip link add mac0 link eth0 type macvlan mode bridge
+	sysctl ipv4/conf/eth0/arp_notify=1
+	sysctl ipv4/conf/net1/rp_filter=2
+	sysctl ipv6/conf/eth0/accept_ra=0
+	sysctl ipv4/neigh/eth0/base_reachable_time_ms=12345
+	sysctl core/somaxconn=333
+	sysctl ipv4/ip_local_port_range=20000 30000
+	sysctl ipv4/conf/all/forwarding=1
+	sysctl ipv4/conf/net1/forwarding=0
+	sysctl ipv4/ping_group_range=0 100
+	ip link set eth0 up
+	ip link set net1 up
+	ip link set mac0 up
+	ip addr add 192.0.2.2/24 brd + dev eth0
+	ip addr add 192.0.2.7/24 dev eth0
+	ip addr add 192.0.2.9 peer 198.51.100.9 dev eth0 metric 7
+	ip addr add 169.254.7.1/32 scope link dev eth0
+	ip addr add 203.0.113.2/24 dev net1 noprefixroute
+	ip addr add 10.9.0.1/24 dev mac0
+	ip addr add 192.168.77.1/32 dev lo
+	ip addr add 2001:db8::2/64 nodad dev eth0
+	ip addr add 2001:db8:1::2/64 nodad noprefixroute dev net1
+	ip addr add fe80::7/64 nodad dev net1
+	ip route add default via 192.0.2.1 dev eth0
+	ip -6 route add default via 2001:db8::1 dev eth0
+	ip route add 203.0.113.0/24 dev net1 scope link
+	ip -6 route add 2001:db8:1::/64 dev net1
+	ip route add 10.0.0.0/8 via 203.0.113.1 dev net1 mtu 1300 advmss 1200 src 203.0.113.2
+	ip route add 10.1.0.0/16 nexthop via 192.0.2.1 dev eth0 weight 2 nexthop via 203.0.113.1 dev net1 weight 3
+	ip route add 10.2.0.0/16 via 172.16.0.1 dev net1 onlink metric 9
+	ip route append 10.2.0.0/16 via 172.16.0.2 dev net1 onlink metric 9
+	ip route add blackhole 10.3.0.0/16
+	ip route add 10.5.0.0/16 via inet6 2001:db8::5 dev eth0
+	ip -6 route add unreachable 2001:db8:dead::/48
+	ip -6 route add 2001:db8:2::/48 nexthop via 2001:db8::1 dev eth0 weight 2 nexthop via 2001:db8:1::1 dev net1 weight 5
+	ip route del 192.0.2.0/24 dev eth0
+	ip route add 192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.2 table 100
+	ip route add default via 192.0.2.1 dev eth0 table 100 onlink
+	ip -6 route del 2001:db8::/64 dev eth0
+	ip -6 route add 2001:db8::/64 dev eth0 proto kernel table 100
+	ip -6 route add default via fe80::1 dev eth0 table 70000
+	ip rule add from 192.0.2.2 lookup 100
+	ip -6 rule add from 2001:db8::2 lookup 70000 pref 500
+	ip rule add iif net1 fwmark 0x7/0xff lookup 100 suppress_prefixlength 0
+	ip rule add to 10.77.0.0/16 ipproto tcp dport 80-90 pref 600 goto 20000
+	ip rule add to 10.66.0.0/16 oif eth0 pref 20000 prohibit
+	ip rule add not from all oif net1 to 0.0.0.0/0 pref 21000 lookup 77
+	ip neigh add 192.0.2.1 lladdr 02:00:00:00:77:01 dev eth0 nud permanent
+	ip neigh add 2001:db8::77 lladdr 02:00:00:00:77:02 dev eth0 nud permanent
+	ip neigh add proxy 192.0.2.99 dev net1
+	ip nexthop add id 5 via 203.0.113.77 dev net1
+	ip nexthop add id 6 blackhole
+	ip nexthop add id 7 via 203.0.113.78 dev net1
+	ip nexthop add id 9 group 5,2/7,3
+	ip route add 10.4.0.0/16 nhid 9
+	ip route add 10.6.0.0/16 nhid 5
+	tc qdisc add dev eth0 root handle 1: tbf rate 10mbit burst 32k latency 50ms
+	tc qdisc add dev net1 root handle 1: htb default 20
+	tc class add dev net1 parent 1: classid 1:1 htb rate 10mbit
+	tc class add dev net1 parent 1:1 classid 1:10 htb rate 5mbit ceil 10mbit
+	tc class add dev net1 parent 1:1 classid 1:20 htb rate 1mbit
+	tc qdisc add dev net1 parent 1:10 handle 10: pfifo limit 500
+	tc filter add dev net1 parent 1: protocol arp prio 7 u32 match u32 0 0 flowid 1:20
+	tc filter add dev net1 parent 1: protocol ip prio 1 u32 match ip dst 10.0.0.0/8 flowid 1:10
+	tc filter add dev net1 parent 1: protocol ipv6 prio 2 u32 match ip6 dst 2001:db8::/32 flowid 1:20
+	tc filter add dev net1 parent 1: protocol ipv6 prio 2 handle 802::900 u32 match ip6 dst 2001:db9::/32 flowid 1:20
+	tc qdisc add dev net1 clsact
+	tc filter add dev net1 ingress protocol ip prio 3 u32 match ip src 10.0.0.0/8 action mirred egress redirect dev mac0
+	tc filter add dev net1 egress protocol all prio 5 u32 match u32 0 0 action mirred egress mirror dev eth0
+	tc qdisc add dev eth0 ingress
+	tc filter add dev eth0 ingress protocol all prio 5 u32 match u32 0 0 action mirred egress redirect dev net1
+	tc qdisc add dev mac0 root bfifo limit 12345
+`
+
+// TestSnapshot: all that a chain left is in the sandbox after the links, twice over, and
+// the snapshot was on disk meanwhile.
+func TestSnapshot(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		staging, sandbox := twoPods(t)
+		outside(t, staging, "eth0", "net1")
+		script(t, staging, everything)
+		h, to := open(t, staging), open(t, sandbox)
+		s := stored(t, h)
+		before := stateOf(t, staging)
+		if _, err := h.MoveAll(to, nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := to.Restore(s, link.RestoreOptions{}); err != nil {
+				t.Errorf("restore: %v", err)
+			}
+			if diff := cmp.Diff(strings.Split(before, "\n"), strings.Split(stateOf(t, sandbox), "\n")); diff != "" {
+				t.Errorf("(-before +after):\n%s", diff)
+			}
+		}
+	})
+}
