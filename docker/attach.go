@@ -20,6 +20,11 @@ import (
 
 // attach runs the chain for the endpoint in the namespace at netNS.
 func (d *Driver) attach(ctx context.Context, n *network, chain *seam.Network, e *endpoint, netNS string, c *who) (*cni.Result, error) {
+	if g := guestOn(n, chain); g != nil {
+		if err := d.welcome(ctx, n, g, chain); err != nil {
+			return nil, err
+		}
+	}
 	chain, err := d.pinned(n, e, chain)
 	if err != nil {
 		return nil, err
@@ -29,7 +34,7 @@ func (d *Driver) attach(ctx context.Context, n *network, chain *seam.Network, e 
 		return nil, err
 	}
 	e.Chain = chain.Raw
-	if err := d.publish(n, e); err != nil {
+	if err := d.publish(n, e, chain, wishes.Ports); err != nil {
 		return nil, err
 	}
 	wishes.Ports = e.Ports
@@ -46,7 +51,7 @@ func (d *Driver) wishes(n *network, e *endpoint, chain *seam.Network, c *who) (s
 	if err != nil {
 		return seam.Wishes{}, err
 	}
-	want := wanted{endpoint: &e.Asked, defaults: o.Defaults, networks: []string{chain.Name}}
+	want := wanted{endpoint: &e.Asked, defaults: o.Defaults, networks: []string{chain.Name}, takes: chain.Capabilities()}
 	if c != nil {
 		want.labels = c.Labels
 		want.networks = append(want.networks, c.Networks[n.Asked.ID])
@@ -77,17 +82,22 @@ func explain(err error) error {
 	return err
 }
 
-// publish chooses the endpoint's published ports and writes them down. Engines tell
-// all endpoints of a container of its ports: the first that it joins publishes them.
-func (d *Driver) publish(n *network, e *endpoint) error {
+// publish chooses the endpoint's published ports, to which wished ones come, and writes
+// them down. Engines tell all endpoints of a container of its ports: the first that it
+// joins publishes them. On networks made of options that have no way to, which stand on an
+// interface of the host, they are passed over, as Docker's own drivers do.
+func (d *Driver) publish(n *network, e *endpoint, chain *seam.Network, wished []cni.PortMapping) error {
 	o, err := n.options()
 	if err != nil {
 		return err
 	}
 	d.ports.Lock()
 	defer d.ports.Unlock()
-	e.Ports = nil
 	bindings := e.Asked.Ports
+	if len(bindings) > 0 && n.isGenerated() && !slices.Contains(chain.Capabilities(), cni.CapabilityPorts) {
+		d.conf.Log.Warn("ports are not published: the network stands on an interface of the host, where containers have addresses of their own", "endpoint", short(e.id()))
+		bindings = nil
+	}
 	var holders []holder
 	for _, other := range d.endpoints.all() {
 		switch {
@@ -98,12 +108,14 @@ func (d *Driver) publish(n *network, e *endpoint) error {
 			holders = append(holders, holder{other.Ports, cmp.Or(other.Name, "endpoint "+short(other.id()))})
 		}
 	}
+	e.Ports = nil
 	if len(bindings) > 0 {
 		p := publishing{hostIP: o.HostIP, seed: e.id(), free: free(holders)}
 		if e.Ports, err = p.mappings(bindings); err != nil {
 			return err
 		}
 	}
+	e.Ports = append(e.Ports, wished...)
 	return d.endpoints.put(e.id(), e)
 }
 
@@ -121,7 +133,11 @@ func (d *Driver) pinned(n *network, e *endpoint, chain *seam.Network) (*seam.Net
 	case d.asks(n, e, chain):
 		return asking(chain, addresses)
 	}
-	return pinAddresses(chain, addresses, n.Asked.Pools)
+	pinned, err := pinAddresses(chain, addresses, n.Asked.Pools)
+	if err == nil && guestOn(n, chain) != nil {
+		return asGuest(pinned)
+	}
+	return pinned, err
 }
 
 // asks reports whether the endpoint's addresses are asked of the chain's IPAM when the
@@ -132,7 +148,8 @@ func (d *Driver) asks(n *network, e *endpoint, chain *seam.Network) bool {
 			return false // it gave them
 		}
 	}
-	return slices.ContainsFunc(e.Asked.Interface.Addresses, func(p netip.Prefix) bool { return contains(chain, p.Addr()) })
+	all := e.Asked.Interface.Addresses
+	return len(all) > 0 && !slices.ContainsFunc(all, func(p netip.Prefix) bool { return !contains(chain, p.Addr()) })
 }
 
 // detach undoes what attach did, if anything.

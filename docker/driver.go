@@ -35,7 +35,8 @@ type Config struct {
 const DefaultCollectEvery = time.Minute
 
 // An Engine answers questions about what it asked the driver for. Each call is bounded in
-// time. Errors are of an engine that did not answer, and mean nothing else.
+// time. Errors are of an engine that did not answer, or, where they match fs.ErrNotExist, of
+// one that knows of no such thing.
 type Engine interface {
 	// Container returns the container that the endpoint is of.
 	Container(ctx context.Context, network cnm.NetworkID, endpoint cnm.EndpointID) (*engine.Container, error)

@@ -162,6 +162,7 @@ func TestJoinLive(t *testing.T) {
 		if got := ip(t, box, "route show 10.99.0.0/16"); !strings.Contains(got, "via 172.30.0.1") {
 			t.Errorf("route: %q", got)
 		}
+		podReaches(t, "10.61.0.", "172.30.0.7")
 		d.leaves(t, "aaaa")
 		if got := ip(t, box, "-o link"); strings.Contains(got, "eth0") {
 			t.Errorf("left: %s", got)
@@ -216,6 +217,19 @@ func TestJoinLater(t *testing.T) {
 			t.Error("the staging namespace is left")
 		}
 	})
+}
+
+// podReaches attaches a pod to prod, beside the container, and lets both reach each other.
+func podReaches(t *testing.T, subnet, container string) {
+	t.Helper()
+	pod := sandbox(t, "pod")
+	program := filepath.Join(os.Getenv(programsKey), "seam")
+	run(t, program, "--plugin-dir", os.Getenv(programsKey), "add", "prod", "pod")
+	if got := ip(t, pod, "-4 -o addr show dev eth0"); !strings.Contains(got, subnet) {
+		t.Errorf("pod: %s", got)
+	}
+	run(t, "ip", "netns", "exec", "pod", "ping", "-c1", "-W2", container)
+	run(t, program, "--plugin-dir", os.Getenv(programsKey), "del", "prod", "pod")
 }
 
 func run(t *testing.T, name string, args ...string) {

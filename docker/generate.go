@@ -11,8 +11,9 @@ import (
 	"github.com/seamnet/seam/cnm"
 )
 
-// generatedVersion is the version of CNI's specification that generated networks are of.
-const generatedVersion = "1.1.0"
+// generatedVersion is the version of CNI's specification that generated networks are of: one that
+// older plugins know, too, which may stand in the place of the built-in ones.
+const generatedVersion = "1.0.0"
 
 // bridgeDigits of the network's ID follow "sm-" in the name of its bridge, as many as a
 // link's name has room for.
@@ -30,7 +31,7 @@ type generator struct {
 func generate(n *cnm.Network, o *options) ([]byte, error) {
 	g := generator{linkOptions: &o.link, network: n}
 	for _, pool := range n.Pools {
-		if pool.Subnet.Bits() > 0 { // the null IPAM driver's is all addresses
+		if subnetOf(pool).IsValid() { // the null IPAM driver has none
 			g.pools = append(g.pools, pool)
 		}
 	}

@@ -110,7 +110,7 @@ func TestGenerate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := `{"cniVersion": "1.1.0", "name": "docker-0123456789ab", "plugins": [` + test.want + `]}`
+			want := `{"cniVersion": "1.0.0", "name": "docker-0123456789ab", "plugins": [` + test.want + `]}`
 			if diff := cmp.Diff(decoded(t, want), decoded(t, string(raw))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

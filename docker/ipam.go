@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -22,14 +21,12 @@ import (
 // address that Docker is given is a lease in the same book as those of pods, and no
 // pod is given it. Without, a pool is the driver's own, with a book of its own.
 //
-// An engine that starts asks again for all that it has (it is told to: see
-// cnm.IPAMCapabilities), which is answered as the first time, and not counted twice.
-// Where it cannot be told from a new request (see replay) the address stays reserved rather than
-// being given twice.
+// All that was given out is on disk, and an engine that starts is not to ask again for what
+// it has: it would do so in the words of a new request, and an address that is in use
+// must not be given to another container because its engine might only be repeating itself.
 //
 // # Files
 //
-//	StateDir/pools/engine            how often an engine has started, and until when it may be asking again
 //	StateDir/pools/pools/HASH        a pool that was handed out
 //	StateDir/pools/addresses/N/A     an address A that was handed out, of the book N
 //	StateDir/pools/pending/ID        a lease that is being taken or given back
@@ -69,18 +66,11 @@ func (p *IPAM) Owns(space string) bool { return space == p.local() || space == p
 func (p *IPAM) local() string  { return p.Name + ".local" }
 func (p *IPAM) global() string { return p.Name + ".global" }
 
-// IPAMCapabilities is asked once by each engine that starts, before all else: from here on
-// it may be asking again for what it has.
-func (p *IPAM) IPAMCapabilities(ctx context.Context) (cnm.IPAMCapabilities, error) {
-	if err := p.started(ctx); err != nil {
-		return cnm.IPAMCapabilities{}, fmt.Errorf("ipam driver %s: %w", p.Name, err)
-	}
-	return cnm.IPAMCapabilities{LocalSpace: p.local(), GlobalSpace: p.global(), RequiresReplay: true}, nil
+// IPAMCapabilities returns the names of the address spaces, which no other driver has. An
+// engine has nothing to say that is not known (see IPAM).
+func (p *IPAM) IPAMCapabilities(context.Context) (cnm.IPAMCapabilities, error) {
+	return cnm.IPAMCapabilities{LocalSpace: p.local(), GlobalSpace: p.global()}, nil
 }
-
-// Spaces returns the names of the address spaces. Unlike IPAMCapabilities it says nothing
-// about the engine.
-func (p *IPAM) Spaces() (local, global string) { return p.local(), p.global() }
 
 func (p *IPAM) dir() string                  { return filepath.Join(p.StateDir, "pools") }
 func (p *IPAM) file(name ...string) string   { return filepath.Join(p.dir(), filepath.Join(name...)) }

@@ -21,7 +21,7 @@ type lease struct {
 	Address netip.Addr `json:"address"`
 	Gateway bool       `json:"gateway,omitempty"` // of a network
 	Since   time.Time  `json:"since"`
-	uses               // more than one: it is the gateway of that many networks
+	Count   int        `json:"count"` // more than one: it is the gateway of that many networks
 }
 
 // A source is where the addresses of a pool come from.
@@ -136,28 +136,17 @@ func (p *IPAM) leaseThis(ctx context.Context, from *source, want netip.Addr, r *
 		return netip.Addr{}, err
 	}
 	defer unlock()
-	now, err := p.replay()
-	if err != nil {
-		return netip.Addr{}, err
-	}
 	have, err := state.Read[lease](p.addressFile(from.book(), want))
 	switch {
 	case err != nil:
 		return netip.Addr{}, err
 	case have == nil:
-		l := p.newLease(r)
-		l.add(now)
-		return p.take(ctx, from, l, want, r)
-	case have.again(now, p.now()):
-	case have.Gateway && r.Gateway:
-		have.add(now)
-	default:
+		return p.take(ctx, from, want, r)
+	case !have.Gateway || !r.Gateway:
 		return netip.Addr{}, fmt.Errorf("address %s of %s is in use by Docker since %s: see docker network inspect",
 			want, from.place(), have.Since.Format(time.DateTime))
 	}
-	if err := p.renew(ctx, from, have); err != nil {
-		return netip.Addr{}, err
-	}
+	have.Count++
 	return want, state.Write(p.addressFile(from.book(), want), have)
 }
 
@@ -171,20 +160,11 @@ func (s *source) place() string {
 
 // leaseAny leases the next address.
 func (p *IPAM) leaseAny(ctx context.Context, from *source, r *cnm.AddressRequest) (netip.Addr, error) {
-	if err := p.asksAnew(ctx); err != nil {
-		return netip.Addr{}, err
-	}
-	now, err := p.replay()
-	if err != nil {
-		return netip.Addr{}, err
-	}
 	if from.offer.Fixed {
-		return p.leaseFixed(ctx, from, r, now)
+		return p.leaseFixed(ctx, from, r)
 	}
 	for {
-		l := p.newLease(r)
-		l.add(now)
-		a, err := p.take(ctx, from, l, netip.Addr{}, r)
+		a, err := p.take(ctx, from, netip.Addr{}, r)
 		if !errors.Is(err, errLost) {
 			return a, err
 		}
@@ -194,7 +174,7 @@ func (p *IPAM) leaseAny(ctx context.Context, from *source, r *cnm.AddressRequest
 
 // leaseFixed leases the next address of a plugin that keeps no book: this driver's files
 // are it.
-func (p *IPAM) leaseFixed(ctx context.Context, from *source, r *cnm.AddressRequest, now replay) (netip.Addr, error) {
+func (p *IPAM) leaseFixed(ctx context.Context, from *source, r *cnm.AddressRequest) (netip.Addr, error) {
 	unlock, err := p.lock(ctx, p.addresses(from.book()))
 	if err != nil {
 		return netip.Addr{}, err
@@ -209,16 +189,10 @@ func (p *IPAM) leaseFixed(ctx context.Context, from *source, r *cnm.AddressReque
 			return netip.Addr{}, err
 		}
 		if have == nil {
-			l := p.newLease(r)
-			l.add(now)
-			return p.take(ctx, from, l, one.First, r)
+			return p.take(ctx, from, one.First, r)
 		}
 	}
 	return netip.Addr{}, fmt.Errorf("no free address: network %s gives %d of %s, and Docker has all", from.Network, len(from.offer.Ranges), from.Subnet)
-}
-
-func (p *IPAM) newLease(r *cnm.AddressRequest) *lease {
-	return &lease{ID: p.newID(), Pool: r.Pool, Gateway: r.Gateway, Since: p.now()}
 }
 
 // errLost says that the next address was one that was handed out already, and whose lease
@@ -227,34 +201,38 @@ var errLost = errors.New("handed out already")
 
 // take leases the address, or the next one, and writes down whose it is. What is begun is
 // written down before, so that Restore undoes it if the driver dies.
-func (p *IPAM) take(ctx context.Context, from *source, l *lease, want netip.Addr, r *cnm.AddressRequest) (netip.Addr, error) {
-	done, err := p.begin(from.book(), l)
+func (p *IPAM) take(ctx context.Context, from *source, want netip.Addr, r *cnm.AddressRequest) (netip.Addr, error) {
+	l := &lease{ID: p.newID(), Pool: r.Pool, Gateway: r.Gateway, Since: p.now(), Count: 1}
+	done, err := p.begin(pending{ID: l.ID, Book: from.book(), Since: l.Since})
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	defer done()
-	a, err := p.reserve(ctx, from, l.ID, want, name(r))
-	if err != nil {
+	if l.Address, err = p.reserve(ctx, from, l.ID, want, name(r)); err != nil {
 		return netip.Addr{}, errors.Join(err, p.end(l.ID))
 	}
-	file, lost := p.addressFile(from.book(), a), false
-	l.Address = a
-	if !want.IsValid() {
-		var had *lease
-		if had, err = state.Read[lease](file); err != nil {
-			return netip.Addr{}, errors.Join(err, p.undo(ctx, from.book(), l.ID))
-		}
-		if lost = had != nil; lost {
-			had.ID, l = l.ID, had
-		}
-	}
-	if err := state.Write(file, l); err != nil {
+	lost, err := p.enter(from.book(), l)
+	if err != nil {
 		return netip.Addr{}, errors.Join(err, p.undo(ctx, from.book(), l.ID))
 	}
-	if lost {
-		return netip.Addr{}, errors.Join(errLost, p.end(l.ID))
+	if err = p.end(l.ID); lost {
+		err = errors.Join(errLost, err)
 	}
-	return a, p.end(l.ID)
+	return l.Address, err
+}
+
+// enter writes down whose the leased address is. If it is another's the lease becomes
+// that one's.
+func (p *IPAM) enter(book string, l *lease) (lost bool, err error) {
+	file := p.addressFile(book, l.Address)
+	had, err := state.Read[lease](file)
+	if err != nil {
+		return false, err
+	}
+	if had != nil {
+		had.ID, l = l.ID, had
+	}
+	return had != nil, state.Write(file, l)
 }
 
 // reserve asks the IPAM plugin.
@@ -303,7 +281,10 @@ func (p *IPAM) ReleaseAddress(ctx context.Context, id cnm.PoolID, a netip.Addr) 
 	if err != nil {
 		return err
 	}
-	return p.release(ctx, name.book(), a.Unmap(), func(l *lease) bool { return !l.drop() })
+	return p.release(ctx, name.book(), a.Unmap(), func(l *lease) bool {
+		l.Count--
+		return l.Count <= 0
+	})
 }
 
 // release gives the address back if the lease is to end.
@@ -321,7 +302,7 @@ func (p *IPAM) release(ctx context.Context, book string, a netip.Addr, ends func
 	if !ends(l) {
 		return state.Write(file, l)
 	}
-	done, err := p.begin(book, l)
+	done, err := p.begin(pending{ID: l.ID, Book: book, Since: p.now(), Address: a})
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (p *IPAM) FreePool(ctx context.Context, h HeldPool) error {
 	if err != nil || have == nil || have.Count != h.Count || !have.Since.Equal(h.Since) {
 		return err
 	}
-	have.uses = uses{}
+	have.Count = 0
 	if err := state.Write(p.poolFile(h.ID), have); err != nil {
 		return err
 	}
@@ -88,6 +88,9 @@ func (p *IPAM) FreePool(ctx context.Context, h HeldPool) error {
 func (p *IPAM) Restore(ctx context.Context) error {
 	begun, err := state.List[pending](p.file("pending"))
 	errs := []error{err}
+	if len(begun) > 0 { // of a plugin's call that was cut short the runtime knows
+		errs = append(errs, p.Desk.Runtime.Recover(ctx))
+	}
 	for _, b := range begun {
 		if _, flying := p.flying.Load(b.ID); !flying {
 			errs = append(errs, p.undoBegun(ctx, b))
@@ -132,33 +135,43 @@ func (p *IPAM) restore(ctx context.Context, book string, l *lease) error {
 	return nil
 }
 
-// undoBegun frees what a dead driver was about to lease or to give back. If it was done with
-// all but saying so, the address is handed out and stays.
+// undoBegun frees what a dead driver was about to lease or to give back. No engine has
+// heard of the first, and none wants the second.
 func (p *IPAM) undoBegun(ctx context.Context, b *pending) error {
-	if b.Address.IsValid() {
-		l, err := state.Read[lease](p.addressFile(b.Book, b.Address))
-		if err != nil {
-			return err
-		}
-		if l != nil && l.ID == b.ID {
-			return p.end(b.ID)
+	unlock, err := p.lock(ctx, p.addresses(b.Book))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	leases, err := state.List[lease](p.addresses(b.Book))
+	if err != nil {
+		return err
+	}
+	for _, l := range leases {
+		switch {
+		case l.ID != b.ID:
+		case l.Address != b.Address && l.Since.Before(b.Since):
+			return p.end(b.ID) // it has mended an older one, whose it is
+		default:
+			err = state.Remove(p.addressFile(b.Book, l.Address))
 		}
 	}
-	return p.undo(ctx, b.Book, b.ID)
+	return errors.Join(err, p.undo(ctx, b.Book, b.ID))
 }
 
 // A pending is a lease that is being taken or given back.
 type pending struct {
 	ID      string     `json:"id"`
 	Book    string     `json:"book"`
-	Address netip.Addr `json:"address,omitzero"` // to be given back
+	Since   time.Time  `json:"since"`            // of the lease, if it is being taken
+	Address netip.Addr `json:"address,omitzero"` // that is being given back
 }
 
 // begin writes down that the lease is worked on; done says that no call does any longer.
-func (p *IPAM) begin(book string, l *lease) (done func(), err error) {
-	p.flying.Store(l.ID, nil)
-	done = func() { p.flying.Delete(l.ID) }
-	if err := state.Write(p.file("pending", l.ID), pending{l.ID, book, l.Address}); err != nil {
+func (p *IPAM) begin(b pending) (done func(), err error) {
+	p.flying.Store(b.ID, nil)
+	done = func() { p.flying.Delete(b.ID) }
+	if err := state.Write(p.file("pending", b.ID), b); err != nil {
 		done()
 		return nil, err
 	}

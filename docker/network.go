@@ -26,6 +26,9 @@ type network struct {
 	// Bridge is the bridge that goes with the network, because it was made for it.
 	Bridge string `json:"bridge,omitempty"`
 
+	// Guest is what was done to the bridge of a network that others are on.
+	Guest *guest `json:"guest,omitempty"`
+
 	// Seen says that the engine has told of the network. One that it never told of may be
 	// another engine's, and is not this driver's to call stale.
 	Seen bool `json:"seen,omitempty"`
@@ -77,7 +80,18 @@ func (d *Driver) compose(asked *cnm.Network) (*network, *seam.Network, error) {
 		}
 	}
 	chain, err := d.chain(n)
-	return n, chain, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, _, err := o.Defaults.Express(chain); err != nil {
+		return nil, nil, explain(err)
+	}
+	return n, chain, nil
+}
+
+// isGenerated reports whether the chain is made of options.
+func (n *network) isGenerated() bool {
+	return len(n.Conflist) > 0 && n.Asked.Options[optionConflist] == ""
 }
 
 // ownBridge returns the bridge that a chain will make, which goes with the network; empty
@@ -98,7 +112,11 @@ func (d *Driver) ownBridge(conflist []byte) (string, error) {
 // chain returns the CNI network of a Docker network as it is now: files may change.
 func (d *Driver) chain(n *network) (*seam.Network, error) {
 	if len(n.Conflist) > 0 {
-		return seam.Parse(n.Conflist, "")
+		chain, err := seam.Parse(n.Conflist, "")
+		if err == nil {
+			chain.File = "the options of the Docker network (-o)"
+		}
+		return chain, err
 	}
 	name := n.Asked.Options[optionNetwork]
 	chain, err := seam.Load(d.conf.ConfDir, name)
@@ -128,6 +146,11 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id cnm.NetworkID) error {
 	n := d.networks.get(string(id))
 	if n == nil {
 		return nil
+	}
+	if n.Guest != nil {
+		if err := d.farewell(n.Guest); err != nil {
+			return err
+		}
 	}
 	if err := d.clear(ctx, n); err != nil {
 		return err

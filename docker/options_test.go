@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/cnm"
 )
 
 const inline = `{"cniVersion": "1.1.0", "name": "in", "plugins": [{"type": "bridge"}]}`
@@ -109,4 +110,28 @@ func TestNearest(t *testing.T) {
 			t.Errorf("%q: %s, want %s", word, got, want)
 		}
 	}
+}
+
+// FuzzOptions holds that what is taken makes a network, or is refused in words.
+func FuzzOptions(f *testing.F) {
+	for _, o := range networkOptions() {
+		f.Add(o.key, "true", "seam.type", "bridge", true)
+		f.Add(o.key, "7", "parent", "eth0", false)
+	}
+	f.Add("seam.ipam", `{"type": "dhcp"}`, "seam.vlan", "2", false)
+	f.Add("seam.bandwidth", "ingress=10M", "seam.capabilities", `{"x": 1}`, false)
+	f.Fuzz(func(t *testing.T, key, value, key2, value2 string, internal bool) {
+		o, err := parseOptions(map[string]string{key: value, key2: value2})
+		if err != nil || o.Network != "" || o.Conflist != nil {
+			return
+		}
+		raw, err := generate(&cnm.Network{ID: testID, Internal: internal}, o)
+		if err != nil {
+			return
+		}
+		n, err := seam.Parse(raw, "")
+		if err != nil || cni.CheckNetworkName(n.Name) != nil || len(n.Plugins) == 0 {
+			t.Errorf("%+v, %v", n, err)
+		}
+	})
 }

@@ -37,11 +37,23 @@ func pinAddresses(n *seam.Network, addresses []netip.Prefix, pools []cnm.Address
 // gatewayIn returns the gateway of the pool that has the address; invalid: there is none.
 func gatewayIn(pools []cnm.AddressPool, addr netip.Addr) netip.Addr {
 	for _, pool := range pools {
-		if pool.Subnet.Bits() > 0 && pool.Subnet.Contains(addr) {
+		if subnet := subnetOf(pool); subnet.IsValid() && subnet.Contains(addr) {
 			return pool.Gateway.Addr()
 		}
 	}
 	return netip.Addr{}
+}
+
+// subnetOf returns the subnet of a pool; invalid: that of the null IPAM driver, which is all
+// addresses. A pool of all addresses with a gateway has that one's subnet: see IPAM.
+func subnetOf(pool cnm.AddressPool) netip.Prefix {
+	switch {
+	case pool.Subnet.Bits() > 0:
+		return pool.Subnet
+	case pool.Gateway.IsValid():
+		return pool.Gateway.Masked()
+	}
+	return netip.Prefix{}
 }
 
 // pinLease returns the network with what its IPAM plugin gave ahead of the interface:
@@ -128,56 +140,6 @@ func dropAsked(p object) error {
 		return err
 	}
 	p["args"], err = json.Marshal(args)
-	return err
-}
-
-// withoutDefaultRoutes returns the network without the default routes that its
-// configuration makes, for an engine that makes them. Those that an IPAM plugin finds
-// elsewhere, such as dhcp, are still made.
-func withoutDefaultRoutes(n *seam.Network) (*seam.Network, error) {
-	return rewrite(n, func(plugins []object) error {
-		for _, p := range plugins {
-			if bytes.Equal(p["isDefaultGateway"], []byte("true")) {
-				p["isDefaultGateway"], p["isGateway"] = json.RawMessage("false"), json.RawMessage("true")
-			}
-			if isNull(p["ipam"]) {
-				continue
-			}
-			var section object
-			if err := json.Unmarshal(p["ipam"], &section); err != nil {
-				return fmt.Errorf(`"ipam": %w`, err)
-			}
-			if err := dropDefaults(section); err != nil {
-				return err
-			}
-			var err error
-			if p["ipam"], err = json.Marshal(section); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func dropDefaults(section object) error {
-	if isNull(section["routes"]) {
-		return nil
-	}
-	var routes []json.RawMessage
-	if err := json.Unmarshal(section["routes"], &routes); err != nil {
-		return fmt.Errorf(`"ipam": "routes": %w`, err)
-	}
-	routes = slices.DeleteFunc(routes, func(raw json.RawMessage) bool {
-		var r struct {
-			Dst   string `json:"dst"`
-			Table *int   `json:"table"`
-		}
-		err := json.Unmarshal(raw, &r)
-		dst, perr := netip.ParsePrefix(r.Dst)
-		return err == nil && perr == nil && dst.Bits() == 0 && r.Table == nil
-	})
-	var err error
-	section["routes"], err = json.Marshal(routes)
 	return err
 }
 

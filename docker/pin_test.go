@@ -136,23 +136,6 @@ func TestPinKeepsDropIns(t *testing.T) {
 	}
 }
 
-func TestWithoutDefaultRoutes(t *testing.T) {
-	n := parsed(t, `{"name": "net", "plugins": [
-		{"type": "bridge", "isDefaultGateway": true, "ipam": {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}, {"dst": "10.0.0.0/8"}, {"dst": "::/0", "gw": "fd00::1"}, {"dst": "0.0.0.0/0", "table": 7}]}},
-		{"type": "ptp", "isDefaultGateway": false, "ipam": {"type": "dhcp"}}]}`)
-	got, err := withoutDefaultRoutes(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `{"name": "net", "loadOnlyInlinedPlugins": true, "plugins": [
-		{"type": "bridge", "isGateway": true, "isDefaultGateway": false, "ipam": {"type": "host-local", "routes": [{"dst": "10.0.0.0/8"}, {"dst": "0.0.0.0/0", "table": 7}]}},
-		{"type": "ptp", "isDefaultGateway": false, "ipam": {"type": "dhcp"}}]}`
-	if diff := cmp.Diff(decoded(t, want), decoded(t, string(got.Raw))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	consistent(t, n, got)
-}
-
 func TestContains(t *testing.T) {
 	tests := []struct {
 		name, ipam string

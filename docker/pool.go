@@ -23,7 +23,7 @@ import (
 type pool struct {
 	ID    cnm.PoolID `json:"id"`
 	Since time.Time  `json:"since"`
-	uses
+	Count int        `json:"count"` // of Docker networks that have it; 0: only addresses of it are in use
 
 	// Config is the IPAM plugin of a network of the host's, as it was then: for when its
 	// file is gone.
@@ -58,10 +58,6 @@ func (p *IPAM) RequestPool(ctx context.Context, r *cnm.PoolRequest) (*cnm.Pool, 
 
 // handOut counts the pool.
 func (p *IPAM) handOut(name poolName, config []byte) error {
-	now, err := p.replay()
-	if err != nil {
-		return err
-	}
 	file := p.poolFile(name.ID())
 	have, err := state.Read[pool](file)
 	if err != nil {
@@ -71,9 +67,7 @@ func (p *IPAM) handOut(name poolName, config []byte) error {
 		have = &pool{ID: name.ID(), Since: p.now()}
 	}
 	have.Config = config
-	if !have.again(now, p.now()) {
-		have.add(now)
-	}
+	have.Count++
 	return state.Write(file, have)
 }
 
@@ -177,7 +171,7 @@ func (p *IPAM) ReleasePool(ctx context.Context, id cnm.PoolID) error {
 	if err != nil || have == nil {
 		return err
 	}
-	have.drop()
+	have.Count = max(have.Count-1, 0)
 	if err := state.Write(p.poolFile(id), have); err != nil {
 		return err
 	}

@@ -28,9 +28,6 @@ func (p *IPAM) ownPool(r *cnm.PoolRequest) (poolName, error) {
 	if r.Range.IsValid() {
 		return poolName{}, fmt.Errorf("--ip-range %s: needs the --subnet that it is a part of", r.Range)
 	}
-	if err := p.endReplay(); err != nil { // it would name the subnet
-		return poolName{}, err
-	}
 	return p.nextPool(r.IPv6)
 }
 

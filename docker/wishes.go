@@ -19,6 +19,7 @@ type wanted struct {
 	defaults seam.Wishes       // of the network
 	labels   map[string]string // of the container; nil: not known
 	networks []string          // names that labels may call this network by
+	takes    []string          // the capabilities that the network takes; nil: any
 }
 
 // everyNetwork are the words that a label may say of all the container's networks at once.
@@ -32,6 +33,7 @@ func everyNetwork() []string { return []string{"args", "bandwidth", "capabilitie
 func (w *wanted) wishes() (seam.Wishes, []string, error) {
 	all := seam.Wishes{Bandwidth: w.defaults.Bandwidth, Args: w.defaults.Args, Capabilities: maps.Clone(w.defaults.Capabilities)}
 	general, own, warnings := w.labelled()
+	w.confine(&general)
 	overrule(&all, &general)
 	overrule(&all, &own)
 	driver, err := driverOptions(w.endpoint.Options)
@@ -50,6 +52,17 @@ func (w *wanted) wishes() (seam.Wishes, []string, error) {
 		all.MAC = mac.String()
 	}
 	return all, warnings, nil
+}
+
+// confine leaves of a label for all networks what this one can do: another may be meant.
+func (w *wanted) confine(general *seam.Wishes) {
+	if w.takes == nil {
+		return
+	}
+	if !slices.Contains(w.takes, cni.CapabilityBandwidth) {
+		general.Bandwidth = cni.Bandwidth{}
+	}
+	maps.DeleteFunc(general.Capabilities, func(name string, _ json.RawMessage) bool { return !slices.Contains(w.takes, name) })
 }
 
 // contradiction is what an option says against what the engine has set.

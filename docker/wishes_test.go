@@ -29,6 +29,7 @@ func TestWishes(t *testing.T) {
 		options  map[string]string
 		labels   map[string]string
 		set      cnm.Interface
+		takes    []string
 		defaults seam.Wishes
 		want     seam.Wishes
 		warnings []string // parts of them
@@ -50,6 +51,9 @@ func TestWishes(t *testing.T) {
 			want: seam.Wishes{Bandwidth: cni.Bandwidth{EgressRate: 6e6, EgressBurst: 6e5},
 				Args:         cni.Args{{Key: "B", Value: "net"}, {Key: "A", Value: "one"}, {Key: "C", Value: "ep"}},
 				Capabilities: map[string]json.RawMessage{"x": json.RawMessage(`"net"`), "y": json.RawMessage(`"ep"`), "z": json.RawMessage(`1`)}}},
+		{name: "labels of what is taken", takes: []string{"x"}, labels: map[string]string{
+			"seam.bandwidth": "ingress=3M", "seam.capabilities": `{"x": 1, "y": 2}`, "seam.capabilities.shop_web": `{"z": 3}`, "seam.args": "A=1"},
+			want: seam.Wishes{Args: cni.Args{{Key: "A", Value: "1"}}, Capabilities: map[string]json.RawMessage{"x": json.RawMessage(`1`), "z": json.RawMessage(`3`)}}},
 		{name: "wrong labels", labels: map[string]string{"seam.bandwidht": "x", "seam.bandwidth": "x", "seam.ip": "10.0.0.7", "seam.mac.other": "x", "seam.args": "A=1", "seam.args.shop_web": "B"},
 			want: seam.Wishes{Args: cni.Args{{Key: "A", Value: "1"}}}, warnings: []string{
 				"label seam.args.shop_web: passed over: ", `label seam.bandwidht: unknown; known are seam.args, seam.bandwidth, `, `label seam.bandwidth: passed over: "x"`,
@@ -66,7 +70,7 @@ func TestWishes(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			before := test.defaults.Capabilities["x"]
-			w := wanted{endpoint: &cnm.Endpoint{Interface: test.set, Options: test.options}, defaults: test.defaults, labels: test.labels, networks: []string{"shop_web", "v.100"}}
+			w := wanted{endpoint: &cnm.Endpoint{Interface: test.set, Options: test.options}, defaults: test.defaults, labels: test.labels, networks: []string{"shop_web", "v.100"}, takes: test.takes}
 			got, warnings, err := w.wishes()
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {

@@ -1,8 +1,10 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 
 	"github.com/seamnet/seam/netns"
@@ -16,17 +18,18 @@ import (
 // holds for the kernel that it was taken from, until that ends.
 //
 // What it names in the kernel's own messages is kept as the kernel described it, so that
-// nothing is lost that nobody thought of. It does not have firewall rules, sockets, or what
-// comes and goes by itself: routes of routers, neighbours that were found.
+// nothing is lost that nobody thought of. It does not have firewall rules, IPsec, sockets,
+// the VLANs and forwarding entries of a bridge, or what comes and goes by itself: routes of
+// routers, neighbours that were found.
 type Snapshot struct {
 	Links    []SavedLink // but lo
 	Loopback SavedLink   // what was made of lo
 
-	NextHops   []SavedMessage    `json:",omitempty"`
-	Routes     []SavedMessage    `json:",omitempty"` // of all tables but local
-	Rules      []SavedMessage    `json:",omitempty"` // but those of every namespace
-	Neighbours []SavedMessage    `json:",omitempty"` // permanent ones, and proxies
-	Settings   map[string]string `json:",omitempty"` // by path below /proc/sys/net; without those of the links
+	NextHops   []SavedMessage `json:",omitempty"`
+	Routes     []SavedMessage `json:",omitempty"` // of all tables but local
+	Rules      []SavedMessage `json:",omitempty"` // but those of every namespace
+	Neighbours []SavedMessage `json:",omitempty"` // permanent ones, and proxies
+	Settings   Settings       `json:",omitempty"` // without those of the links
 }
 
 // A SavedLink is a link with what is lost when it is moved to another namespace.
@@ -35,14 +38,14 @@ type SavedLink struct {
 	AltNames []string `json:",omitempty"`
 
 	// Settings are those below /proc/sys/net, by a path that has * for the link's name.
-	Settings map[string]string `json:",omitempty"`
+	Settings Settings `json:",omitempty"`
 
 	Addrs    []SavedAddr     `json:",omitempty"`
 	Queueing []SavedQueueing `json:",omitempty"` // qdiscs, classes and filters, in an order in which they can be made
 
-	// Message is the kernel's description of the link. Kinds that cannot be moved are made
-	// again by it.
-	Message SavedMessage
+	// Message is the kernel's description of a link that cannot be moved, and is to be made
+	// again by it, or that is a port of another one.
+	Message SavedMessage `json:",omitempty"`
 }
 
 // A SavedMessage is something as the kernel described it.
@@ -52,6 +55,17 @@ type SavedMessage []byte
 // links or routes. What is no different in fresh, a namespace in which nothing was done,
 // is not in it.
 func (h *Handle) TakeSnapshot(fresh *netns.Namespace) (*Snapshot, error) {
+	settings, err := ReadSettings(fresh)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	return h.TakeSnapshotBeside(settings)
+}
+
+// TakeSnapshotBeside is TakeSnapshot with what was read of a fresh namespace, which takes
+// as long as all the rest: once is enough for many snapshots. A setting that came since, with
+// a module of the kernel, is in each of them.
+func (h *Handle) TakeSnapshotBeside(fresh Settings) (*Snapshot, error) {
 	s := new(Snapshot)
 	var errs []error
 	for _, part := range []func(*Snapshot) error{h.saveLinks, h.saveAddrs, h.saveQueueing, h.saveNextHops, h.saveRoutes, h.saveRules, h.saveNeighbours} {
@@ -91,6 +105,9 @@ func (h *Handle) saveLinks(s *Snapshot) error {
 		return err
 	}
 	for _, l := range links {
+		if l.Master == 0 && !immovable(l) || l.Name == loopback {
+			l.Message = nil
+		}
 		if l.Name == loopback {
 			s.Loopback = l
 		} else {
@@ -140,7 +157,7 @@ func (h *Handle) saveAddrs(s *Snapshot) error {
 		if err != nil {
 			return failure("list", "addresses", err)
 		}
-		if l := s.byIndex(int(m.number(4))); l != nil && addrWasMade(m) {
+		if l := s.byIndex(int(m.number(4))); l != nil && l.wasGiven(m) {
 			l.Addrs = append(l.Addrs, SavedAddr(raw))
 		}
 	}
@@ -155,17 +172,28 @@ const (
 	ifaProtoLinkLocal  = 3
 )
 
-// addrWasMade reports whether someone added the address: the kernel itself gives lo and
-// links theirs, and routers those that they announce.
-func addrWasMade(m message) bool {
+// wasGiven reports whether someone gave the link the address: the kernel itself gives lo
+// and links theirs, and routers those that they announce.
+func (l *SavedLink) wasGiven(m message) bool {
 	if v := m.get(ifaProto); len(v) == 1 && v[0] >= ifaProtoByKernelLo && v[0] <= ifaProtoLinkLocal {
 		return false
+	}
+	if m.header[0] == unix.AF_INET {
+		return true
 	}
 	flags, ok := m.uint32(unix.IFA_FLAGS)
 	if !ok {
 		flags = uint32(m.header[2])
 	}
-	return m.header[0] == unix.AF_INET || flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_MANAGETEMPADDR) == 0
+	return flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_MANAGETEMPADDR) == 0 && !bytes.Equal(m.get(unix.IFA_ADDRESS), linkLocal(l.MAC))
+}
+
+// linkLocal returns the address that the kernel makes of a MAC (RFC 4291, appendix A).
+func linkLocal(mac net.HardwareAddr) []byte {
+	if len(mac) != 6 {
+		return nil
+	}
+	return []byte{0xfe, 0x80, 7: 0, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]}
 }
 
 func (h *Handle) saveRules(s *Snapshot) error {
@@ -179,7 +207,7 @@ func (h *Handle) saveRules(s *Snapshot) error {
 			if err != nil {
 				return failure("list", "rules", err)
 			}
-			if !ofEveryNamespace(m) {
+			if m.header[0] == family && !ofEveryNamespace(m) {
 				s.Rules = append(s.Rules, SavedMessage(raw))
 			}
 		}
@@ -214,7 +242,7 @@ func (h *Handle) saveNeighbours(s *Snapshot) error {
 				if err != nil {
 					return failure("list", "neighbours", err)
 				}
-				if neighbourWasMade(m) {
+				if m.header[0] == family && neighbourWasMade(m) {
 					s.Neighbours = append(s.Neighbours, SavedMessage(raw))
 				}
 			}

@@ -50,14 +50,19 @@ func (h *Handle) saveQueueing(s *Snapshot) error {
 	return errors.Join(errs...)
 }
 
-// saveClasses returns the handles of the classes of a discipline.
+// saveClasses returns the handles of the classes of a discipline. Each is saved after the
+// one that it is in: the kernel takes one that it does not know yet for the root.
 func (h *Handle) saveClasses(l *SavedLink, of queueing) (handles []uint32, err error) {
 	classes, err := h.dumpQueueing(unix.RTM_GETTCLASS, l.Index, 0)
-	for _, c := range classes {
-		if c.handle()>>16 == of.handle()>>16 {
-			l.add(unix.RTM_NEWTCLASS, c)
-			handles = append(handles, c.handle())
-		}
+	classes = slices.DeleteFunc(classes, func(c queueing) bool { return c.handle()>>16 != of.handle()>>16 })
+	for len(classes) > 0 {
+		next := slices.IndexFunc(classes, func(c queueing) bool {
+			return !slices.ContainsFunc(classes, func(in queueing) bool { return in.handle() == c.parent() })
+		})
+		next = max(next, 0)
+		l.add(unix.RTM_NEWTCLASS, classes[next])
+		handles = append(handles, classes[next].handle())
+		classes = slices.Delete(classes, next, next+1)
 	}
 	return handles, err
 }
@@ -101,12 +106,31 @@ type queueing struct{ message }
 func parseQueueing(raw []byte) (queueing, error) {
 	m, err := parseMessage(raw, nl.SizeofTcMsg)
 	q := queueing{m}
+	if err != nil {
+		return q, err
+	}
 	q.attributes = q.without(nl.TCA_STATS, nl.TCA_STATS2, nl.TCA_XSTATS, nl.TCA_FCNT)
+	if q.kind() == "htb" {
+		err = q.setHTBVersion()
+	}
 	return q, err
+}
+
+// setHTBVersion makes of the version that the kernel tells the one that it wants to be
+// told, which is its upper half.
+func (q queueing) setHTBVersion() error {
+	options, err := parseAttributes(q.get(nl.TCA_OPTIONS))
+	if init := options.get(nl.TCA_HTB_INIT); len(init) >= 4 {
+		if version := binary.NativeEndian.Uint32(init); version > 0xffff {
+			binary.NativeEndian.PutUint32(init, version>>16)
+		}
+	}
+	return err
 }
 
 func (q queueing) link() int      { return int(int32(q.number(4))) }
 func (q queueing) handle() uint32 { return q.number(8) }
+func (q queueing) parent() uint32 { return q.number(12) }
 func (q queueing) kind() string   { return q.text(nl.TCA_KIND) }
 
 // comesByItself reports whether a filter is the hash table that the kernel makes for the

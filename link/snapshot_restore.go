@@ -34,7 +34,7 @@ type RestoreOptions struct {
 func (h *Handle) Restore(s *Snapshot, o RestoreOptions) error {
 	r := restoration{Handle: h, snapshot: s, options: o}
 	var errs []error
-	for _, step := range []func() error{r.findLinks, r.setLinks, r.writeSettings, r.setUp, r.addAddrs, r.addNextHops, r.addRoutes, r.addRules, r.addNeighbours, r.addQueueing} {
+	for _, step := range []func() error{r.findLinks, r.setLinks, r.writeSettings, r.setUp, r.addAddrs, r.addRoutes, r.addRules, r.addNeighbours, r.addQueueing} {
 		errs = append(errs, step())
 	}
 	return errors.Join(errs...)
@@ -131,6 +131,9 @@ func alike(was, is SavedLink) (points int) {
 	if was.Alias != "" && was.Alias == is.Alias {
 		points += 2
 	}
+	if len(was.MAC) == 0 && points == 0 {
+		return -1
+	}
 	if was.Index == is.Index {
 		points++
 	}
@@ -210,7 +213,7 @@ func (r *restoration) setUp() error {
 // writeSettings writes the settings, those of no link first. An engine may have taken IPv6
 // from its sandbox's links: those that had it get it back.
 func (r *restoration) writeSettings() error {
-	settings := make(map[string]string)
+	settings := make(Settings)
 	for _, was := range r.snapshot.Links {
 		is, ok := r.link(was.Index)
 		if !ok {
@@ -219,7 +222,7 @@ func (r *restoration) writeSettings() error {
 		for path, value := range was.Settings {
 			settings[strings.Replace(path, "/*/", "/"+is.Name+"/", 1)] = value
 		}
-		if was.hasIPv6() {
+		if r.hasIPv6(was) {
 			settings["ipv6/conf/"+is.Name+"/disable_ipv6"] = "0"
 		}
 	}
@@ -228,55 +231,61 @@ func (r *restoration) writeSettings() error {
 	})
 }
 
-// hasIPv6 reports whether the link has an IPv6 address that is known beyond it.
-func (l SavedLink) hasIPv6() bool {
-	return slices.ContainsFunc(l.Addrs, func(a SavedAddr) bool {
-		return len(a) >= unix.SizeofIfAddrmsg && a[0] == unix.AF_INET6 && a[3] < unix.RT_SCOPE_LINK
-	})
+// hasIPv6 reports whether someone gave the link an IPv6 address or a route.
+func (r *restoration) hasIPv6(l SavedLink) bool {
+	for _, saved := range r.snapshot.Routes {
+		route, err := parseRoute(saved)
+		if err == nil && route.family() == unix.AF_INET6 && slices.Contains(route.links(), l.Index) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(l.Addrs, func(a SavedAddr) bool { return len(a) > 0 && a[0] == unix.AF_INET6 })
 }
 
-// addAddrs adds the addresses, or what they lack. Whether another host has those of IPv6 was
-// asked for where they were first added.
+// addAddrs adds the addresses, or what they lack.
 func (r *restoration) addAddrs() error {
 	var errs []error
 	for _, was := range r.snapshot.all() {
-		is, ok := r.link(was.Index)
-		if !ok {
-			continue
-		}
-		for _, a := range was.Addrs {
-			m, err := parseMessage(a, unix.SizeofIfAddrmsg)
-			if err == nil {
-				m.setNumber(4, uint32(is.Index))
-				flags, _ := m.uint32(unix.IFA_FLAGS)
-				if m.header[0] == unix.AF_INET6 && flags&unix.IFA_F_DADFAILED == 0 {
-					m.set(unix.IFA_FLAGS, binary.NativeEndian.AppendUint32(nil, flags|unix.IFA_F_NODAD))
-				}
-				if label := m.text(unix.IFA_LABEL); label != "" {
-					m.set(unix.IFA_LABEL, nl.ZeroTerminated(is.Name+strings.TrimPrefix(label, was.Name)))
-				}
-				err = r.send(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, m)
+		if is, ok := r.link(was.Index); ok {
+			for _, a := range was.inOrder() {
+				errs = append(errs, failure("restore address of", is.Name, r.addAddr(a, was.Name, is)))
 			}
-			errs = append(errs, failure("restore address of", is.Name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (r *restoration) addNextHops() error {
-	return untilDone(r.snapshot.NextHops, func(saved SavedMessage) error {
-		m, err := parseMessage(saved, sizeofNextHopHeader)
-		if err != nil {
-			return failure("restore", "next hop", err)
+// inOrder returns the addresses as they are to be added: the kernel tells IPv6's in the
+// reverse.
+func (l SavedLink) inOrder() []SavedAddr {
+	var v4, v6 []SavedAddr
+	for _, a := range l.Addrs {
+		if len(a) > 0 && a[0] == unix.AF_INET6 {
+			v6 = append(v6, a)
+		} else {
+			v4 = append(v4, a)
 		}
-		const onLink = unix.RTNH_F_ONLINK
-		m.setNumber(4, m.number(4)&onLink)
-		if was, ok := m.uint32(nhaOIF); ok {
-			m.set(nhaOIF, binary.NativeEndian.AppendUint32(nil, r.index(was)))
-		}
-		err = r.send(unix.RTM_NEWNEXTHOP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m)
-		return failure("restore", "next hop", unlessThere(err))
-	})
+	}
+	slices.Reverse(v6)
+	return append(v4, v6...)
+}
+
+// addAddr adds an address. Whether another host has one of IPv6 was asked for where it was
+// first added.
+func (r *restoration) addAddr(a SavedAddr, was string, is SavedLink) error {
+	m, err := parseMessage(a, unix.SizeofIfAddrmsg)
+	if err != nil {
+		return err
+	}
+	m.setNumber(4, uint32(is.Index))
+	flags, _ := m.uint32(unix.IFA_FLAGS)
+	if m.header[0] == unix.AF_INET6 && flags&unix.IFA_F_DADFAILED == 0 {
+		m.set(unix.IFA_FLAGS, binary.NativeEndian.AppendUint32(nil, flags|unix.IFA_F_NODAD))
+	}
+	if label := m.text(unix.IFA_LABEL); label != "" {
+		m.set(unix.IFA_LABEL, nl.ZeroTerminated(is.Name+strings.TrimPrefix(label, was)))
+	}
+	return r.send(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, m)
 }
 
 func (r *restoration) addRules() error {

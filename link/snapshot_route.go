@@ -36,7 +36,8 @@ func (h *Handle) dumpRoutes() ([]savedRoute, error) {
 			if err != nil {
 				return nil, failure("list", "routes", err)
 			}
-			if r.table() != unix.RT_TABLE_LOCAL && r.number(8)&unix.RTM_F_CLONED == 0 {
+			// A kernel without that family tells of all others.
+			if r.family() == family && r.table() != unix.RT_TABLE_LOCAL && r.number(8)&unix.RTM_F_CLONED == 0 {
 				routes = append(routes, r)
 			}
 		}
@@ -123,9 +124,13 @@ func (r savedRoute) exchange(index func(was uint32) uint32) {
 	_ = r.eachHop(func(hop []byte) { binary.NativeEndian.PutUint32(hop[4:], index(binary.NativeEndian.Uint32(hop[4:]))) })
 }
 
-// viaGateway reports whether the kernel must find another route first.
-func (r savedRoute) viaGateway() bool {
-	return r.has(unix.RTA_GATEWAY) || r.has(unix.RTA_VIA) || r.has(unix.RTA_MULTIPATH)
+// depth is 0 of a route to neighbours, 1 of one for which the kernel must find another
+// one first.
+func (r savedRoute) depth() int {
+	if r.has(unix.RTA_GATEWAY) || r.has(unix.RTA_VIA) || r.has(unix.RTA_MULTIPATH) || r.has(rtaNextHop) {
+		return 1
+	}
+	return 0
 }
 
 // key is what the kernel finds the route by.
@@ -154,6 +159,9 @@ func (h *Handle) saveNextHops(s *Snapshot) error {
 const (
 	sizeofNextHopHeader = 8  // struct nhmsg
 	nhaOIF              = 5  // NHA_OIF
+	nhaOpFlags          = 14 // NHA_OP_FLAGS
+	nhaGroupStats       = 15 // NHA_GROUP_STATS
+	nhaStatsUsed        = 17 // NHA_HW_STATS_USED
 	rtaNextHop          = 30 // RTA_NH_ID
 )
 

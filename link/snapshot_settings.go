@@ -14,19 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Settings are values by their paths below /proc/sys/net.
+type Settings map[string]string
+
 // saveSettings saves the settings that differ from those of fresh: of a link, from those
 // that fresh would give a new one.
-func (h *Handle) saveSettings(s *Snapshot, fresh *netns.Namespace) error {
-	has, err := readSettings(h.ns)
+func (h *Handle) saveSettings(s *Snapshot, fresh Settings) error {
+	has, err := ReadSettings(h.ns)
 	if err != nil {
 		return err
 	}
-	new, err := readSettings(fresh)
-	if err != nil {
-		return err
-	}
-	changed := changedSettings{has, new}
-	s.Settings = make(map[string]string)
+	changed := changedSettings{has, fresh}
+	s.Settings = make(Settings)
 	for path, value := range has {
 		p := parseSetting(path)
 		if p.link == "" || p.general() {
@@ -39,7 +38,7 @@ func (h *Handle) saveSettings(s *Snapshot, fresh *netns.Namespace) error {
 		if l == nil || p.leaf == "mtu" && value == strconv.Itoa(l.MTU) { // IPv6's follows the link's
 			continue
 		}
-		if changed.is(path, changed.model(p)) || changed.forAll(p) {
+		if changed.is(path, changed.model(p)) {
 			l.set(p.of("*"), value)
 		}
 	}
@@ -47,7 +46,7 @@ func (h *Handle) saveSettings(s *Snapshot, fresh *netns.Namespace) error {
 }
 
 // changedSettings are those of a namespace beside those of a fresh one.
-type changedSettings struct{ has, fresh map[string]string }
+type changedSettings struct{ has, fresh Settings }
 
 func (c changedSettings) is(path, from string) bool { return c.has[path] != c.fresh[from] }
 
@@ -78,7 +77,7 @@ func (s *Snapshot) byName(name string) *SavedLink {
 
 func (l *SavedLink) set(path, value string) {
 	if l.Settings == nil {
-		l.Settings = make(map[string]string)
+		l.Settings = make(Settings)
 	}
 	l.Settings[path] = value
 }
@@ -101,9 +100,10 @@ func (s setting) general() bool { return slices.Contains([]string{"all", "defaul
 
 const settingsFolder = "/proc/sys/net"
 
-// readSettings returns all settings of a namespace that can be read and written.
-func readSettings(ns *netns.Namespace) (map[string]string, error) {
-	r := settingsReader{found: make(map[string]string), buffer: make([]byte, 1<<16)}
+// ReadSettings returns all settings of a namespace that can be read and written. It takes
+// milliseconds.
+func ReadSettings(ns *netns.Namespace) (Settings, error) {
+	r := settingsReader{found: make(Settings), buffer: make([]byte, 1<<16)}
 	err := ns.Do(func() error {
 		fd, err := unix.Open(settingsFolder, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -117,7 +117,7 @@ func readSettings(ns *netns.Namespace) (map[string]string, error) {
 // A settingsReader reads a thousand files, with as few calls of the kernel for each as
 // can be.
 type settingsReader struct {
-	found  map[string]string
+	found  Settings
 	buffer []byte
 }
 
@@ -169,7 +169,7 @@ func (r settingsReader) file(at int, name, path string) error {
 // writeSettings writes the settings in the calling thread's namespace. What is for all
 // links changes them, so it comes first; what is refused may depend on another one, and is
 // tried again.
-func writeSettings(settings map[string]string) error {
+func writeSettings(settings Settings) error {
 	left := slices.Sorted(maps.Keys(settings))
 	return untilDone(left, func(path string) error { return Sysctl(path).Set(settings[path]) })
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/link"
@@ -45,7 +46,9 @@ func script(t *testing.T, pod *netnstest.Pod, lines string) {
 
 var (
 	numbered = regexp.MustCompile(`(?m)^[0-9]+: `)
-	overWhat = regexp.MustCompile(`@[a-z0-9]+:|link-netns(id)? \S+ ?|iif \S+ |nhid [0-9]+ `)
+	overWhat = regexp.MustCompile(`@[a-z0-9]+:|link-netns(id)? \S+ ?|iif \S+ `)
+	timers   = regexp.MustCompile(`[a-z_]+_timer +[0-9.]+ ?`)
+	actionNo = regexp.MustCompile(`index [0-9]+ ref`)
 	counted  = regexp.MustCompile(`(?m)^ (Sent|backlog|rate|lended|tokens|deadline|throttled|flows|gc) .*\n|direct_packets_stat [0-9]+|expires [0-9]+sec`)
 )
 
@@ -64,6 +67,7 @@ func stateOf(t *testing.T, pod *netnstest.Pod) string {
 			t.Fatalf("%v: %v\n%s", words, err, out)
 		}
 		text := counted.ReplaceAllString(overWhat.ReplaceAllString(numbered.ReplaceAllString(string(out), ""), ""), "")
+		text = timers.ReplaceAllString(actionNo.ReplaceAllString(text, "index N ref"), "")
 		lines := strings.Split(strings.TrimSpace(text), "\n")
 		if words[0] == "ip" && !strings.Contains(strings.Join(words, " "), "addr") {
 			slices.Sort(lines)
@@ -73,10 +77,10 @@ func stateOf(t *testing.T, pod *netnstest.Pod) string {
 		}
 		fmt.Fprintf(&b, "# %s\n%s\n", strings.Join(words, " "), strings.Join(lines, "\n"))
 	}
-	names := strings.Fields(ip(t, pod, "-o", "-br", "link"))
-	names = slices.DeleteFunc(names, func(s string) bool { return strings.ContainsAny(s, ":<") || s == "UP" || s == "DOWN" || s == "UNKNOWN" })
-	for i := range names {
-		names[i], _, _ = strings.Cut(names[i], "@")
+	var names []string
+	for line := range strings.Lines(ip(t, pod, "-br", "link")) {
+		name, _, _ := strings.Cut(strings.Fields(line)[0], "@")
+		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
@@ -181,10 +185,12 @@ const everything = `
 	ip link property add dev eth0 altname another
 	ip link set eth0 promisc on
 	ip link set net1 allmulticast on
+	sysctl ipv6/conf/eth0/accept_dad=0
 	sysctl ipv6/conf/net1/accept_dad=0
 	ip link add tap0 type veth peer name tap1
 	ip tuntap add mode tap name vm0
 	ip link add mac0 link eth0 type macvlan mode bridge
+	sysctl ipv6/conf/mac0/accept_dad=0
 	sysctl ipv4/conf/eth0/arp_notify=1
 	sysctl ipv4/conf/net1/rp_filter=2
 	sysctl ipv6/conf/eth0/accept_ra=0
@@ -198,15 +204,18 @@ const everything = `
 	ip link set net1 up
 	ip link set mac0 up
 	ip addr add 192.0.2.2/24 brd + dev eth0
-	ip addr add 192.0.2.7/24 dev eth0
+	ip addr add 192.0.2.7/24 dev eth0 label eth0:x
 	ip addr add 192.0.2.9 peer 198.51.100.9 dev eth0 metric 7
 	ip addr add 169.254.7.1/32 scope link dev eth0
 	ip addr add 203.0.113.2/24 dev net1 noprefixroute
 	ip addr add 10.9.0.1/24 dev mac0
+	ip addr add 2001:db8:9::1/64 nodad dev mac0
 	ip addr add 192.168.77.1/32 dev lo
 	ip addr add 2001:db8::2/64 nodad dev eth0
 	ip addr add 2001:db8:1::2/64 nodad noprefixroute dev net1
-	ip addr add fe80::7/64 nodad dev net1
+	ip addr add 2001:db8:1::3/64 nodad noprefixroute dev net1
+	ip addr add 2001:db8:1::6/64 nodad noprefixroute dev net1
+	ip addr add fe80::7/64 nodad dev tap0
 	ip route add default via 192.0.2.1 dev eth0
 	ip -6 route add default via 2001:db8::1 dev eth0
 	ip route add 203.0.113.0/24 dev net1 scope link
@@ -267,7 +276,7 @@ func TestSnapshot(t *testing.T) {
 		script(t, staging, everything)
 		h, to := open(t, staging), open(t, sandbox)
 		s := stored(t, h)
-		before := stateOf(t, staging)
+		before := settled(t, staging)
 		if _, err := h.MoveAll(to, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -275,8 +284,93 @@ func TestSnapshot(t *testing.T) {
 			if err := to.Restore(s, link.RestoreOptions{}); err != nil {
 				t.Errorf("restore: %v", err)
 			}
-			if diff := cmp.Diff(strings.Split(before, "\n"), strings.Split(stateOf(t, sandbox), "\n")); diff != "" {
-				t.Errorf("(-before +after):\n%s", diff)
+			same(t, before, sandbox)
+		}
+	})
+}
+
+// settled is what a namespace has once its links run and know their own addresses.
+func settled(t *testing.T, pod *netnstest.Pod) string {
+	t.Helper()
+	state := ""
+	for range 50 {
+		was := state
+		if state = stateOf(t, pod); state == was && !strings.Contains(state, "scope link tentative") {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return state
+}
+
+// same compares what was with what is.
+func same(t *testing.T, before string, pod *netnstest.Pod) {
+	t.Helper()
+	diff := ""
+	for range 30 {
+		if diff = cmp.Diff(sections(before), sections(stateOf(t, pod))); diff == "" {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("(-before +after):\n%s", diff)
+}
+
+// sections are texts by the command that printed them.
+func sections(state string) map[string]string {
+	by := make(map[string]string)
+	for part := range strings.SplitSeq(state, "# ") {
+		command, text, _ := strings.Cut(part, "\n")
+		by[command] = text
+	}
+	return by
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	fresh, err := netns.New()
+	if err != nil {
+		b.Skip(err)
+	}
+	defer fresh.Close()
+	staging, err := netns.New()
+	if err != nil {
+		b.Skip(err)
+	}
+	defer staging.Close()
+	h, err := link.In(staging)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.AddVeth(link.Veth{Name: "eth0", PeerName: "peer"}); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("take", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := h.TakeSnapshot(fresh); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	settings, err := link.ReadSettings(fresh)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("take beside", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := h.TakeSnapshotBeside(settings); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	s, err := h.TakeSnapshot(fresh)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("restore", func(b *testing.B) {
+		for b.Loop() {
+			if err := h.Restore(s, link.RestoreOptions{}); err != nil {
+				b.Fatal(err)
 			}
 		}
 	})

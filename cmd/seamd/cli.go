@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"runtime"
 	"strings"
 
@@ -40,7 +41,10 @@ func (c *cli) execute(ctx context.Context, args []string) exitCode {
 	case cmd == root: // cobra's own
 		f = usage("seamd help lists the commands", "%w", err)
 	default:
-		f = &failure{err: err, exit: exitOf(err)}
+		f = &failure{err: err, exit: exitFailed}
+	}
+	if f.next == "" && errors.Is(err, fs.ErrPermission) {
+		f.next = "run it as root: networks and namespaces are the kernel's"
 	}
 	fmt.Fprintf(c.err, "%s: %s\n", cmd.CommandPath(), strings.ReplaceAll(err.Error(), "\n", "\n  "))
 	if f.next != "" {

@@ -80,7 +80,7 @@ func (c *cli) binDirs() []string {
 	if v := c.getenv("CNI_PATH"); v != "" {
 		return filepath.SplitList(v)
 	}
-	return []string{"/opt/cni/bin", "/usr/lib/cni"}
+	return []string{"/opt/cni/bin"}
 }
 
 // A name is a file's, a part of a socket's path, and a word of docker's command line.

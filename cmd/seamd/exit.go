@@ -1,25 +1,19 @@
 package main
 
-import (
-	"context"
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // An exitCode is what the process ends with: those of seam, as far as they can happen.
 type exitCode int
 
 const (
-	exitDone        exitCode = 0   // ended by a signal; every call was answered
-	exitFailed      exitCode = 1   // it could not begin, or not go on
-	exitUsage       exitCode = 2   // arguments or flags are not valid; nothing was touched
-	exitInterrupted exitCode = 130 // a signal came before it served
+	exitDone   exitCode = 0 // ended by a signal; every call was answered
+	exitFailed exitCode = 1 // it could not begin, or not go on
+	exitUsage  exitCode = 2 // arguments or flags are not valid; nothing was touched
 )
 
-const exitCodesHelp = `  0    ended by a signal, after every call was answered
-  1    it could not begin, or could not go on
-  2    invalid: arguments or flags; nothing was touched
-  130  stopped by a signal before it served`
+const exitCodesHelp = `  0  ended by a signal, after every call was answered
+  1  it could not begin, or could not go on
+  2  invalid: arguments or flags; nothing was touched`
 
 // A failure is an error with what only the command line knows of it.
 type failure struct {
@@ -38,10 +32,3 @@ func usage(next, format string, args ...any) *failure {
 
 // hint adds to an error what to do now.
 func hint(err error, next string) error { return &failure{err, exitFailed, next} }
-
-func exitOf(err error) exitCode {
-	if errors.Is(err, context.Canceled) {
-		return exitInterrupted
-	}
-	return exitFailed
-}

@@ -83,9 +83,9 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, d *docker.Driver, ser
 		}
 	})
 	log.Info("serving", "driver", server.Name, "socket", socket.Addr().String(), "version", version)
-	watched.serving.Store(true)
 	c.tell(log, ready)
-	context.AfterFunc(ctx, func() {
+	work.Go(func() {
+		<-ctx.Done()
 		log.Info("ending: calls on their way are finished")
 		c.tell(log, stopping)
 	})

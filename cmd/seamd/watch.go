@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/seamnet/seam/cnm/wire"
@@ -18,8 +17,7 @@ import (
 type watchPoint struct {
 	listener net.Listener // nil: there is none
 	server   *http.Server
-	socket   string      // that engines call
-	serving  atomic.Bool // it is answered by now
+	socket   string // that engines call
 }
 
 // openWatchPoint listens at address, HOST:PORT or unix:PATH; empty: nowhere.
@@ -76,10 +74,7 @@ func (w *watchPoint) close() {
 
 // health says whether an engine would get an answer.
 func (w *watchPoint) health(rw http.ResponseWriter, r *http.Request) {
-	err := errors.New("starting")
-	if w.serving.Load() {
-		err = answers(r.Context(), w.socket)
-	}
+	err := answers(r.Context(), w.socket)
 	rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err != nil {
 		rw.WriteHeader(http.StatusServiceUnavailable)

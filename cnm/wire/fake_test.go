@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/cnm"
 )
 
@@ -135,4 +136,12 @@ func find(t *testing.T, dirs Dirs) *Client {
 	}
 	c.Timeout = 10 * time.Second
 	return c
+}
+
+// byValue has cmp take addresses for what they are.
+func byValue() cmp.Options {
+	return cmp.Options{
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	}
 }

@@ -24,6 +24,10 @@ func (f *interfaceForm) value() (i cnm.Interface, err error) {
 			i.Addresses = append(i.Addresses, p)
 		}
 	}
+	if a := i.Addresses; len(a) == 2 && a[0].Addr().Is4() == a[1].Addr().Is4() {
+		return i, errTwo
+	}
+	slices.SortFunc(i.Addresses, func(a, b netip.Prefix) int { return a.Addr().BitLen() - b.Addr().BitLen() })
 	i.MAC, err = parseMAC("MacAddress", f.MacAddress)
 	return i, err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/seamnet/seam/cnm"
 )
@@ -45,6 +46,7 @@ func (f *networkForm) value() (n *cnm.Network, err error) {
 		}
 		n.Pools = append(n.Pools, pool)
 	}
+	slices.SortStableFunc(n.Pools, func(a, b cnm.AddressPool) int { return a.Subnet.Addr().BitLen() - b.Subnet.Addr().BitLen() })
 	var generic options
 	if _, err := f.Options.get(keyGeneric, &generic); err != nil {
 		return nil, err

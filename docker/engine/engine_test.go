@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -72,8 +71,9 @@ func askBridge(t *testing.T, d *dockerd) {
 	if err != nil || len(all) != 2 || len(all[plain]) != 1 || len(all[second]) != 2 {
 		t.Fatalf("error %v, endpoints %v; want one of plain, two of second", err, all)
 	}
-	want := &engine.Container{ID: web, Name: "web.1", Labels: map[string]string{"app": "shop"}, Networks: []cnm.NetworkID{plain, second}}
-	slices.Sort(want.Networks)
+	want := &engine.Container{
+		ID: web, Name: "web.1", Labels: map[string]string{"app": "shop"}, Networks: map[cnm.NetworkID]string{plain: "plain", second: "second"},
+	}
 	got, err := d.Container(t.Context(), plain, all[plain][0])
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("container: error %v, (-want +got)\n%s", err, diff)

@@ -21,8 +21,7 @@ func TestDockerAddresses(t *testing.T) {
 			static bool // --ip is possible
 		}{
 			{"docker", append(onFile("prod"), subnet...), true},
-			{"ahead", d.itsAddresses("prod"), false},
-			{"ahead-subnet", d.itsAddresses("prod", "--subnet", "10.71.0.0/24"), true},
+			{"ahead", d.itsAddresses("prod", prodSubnet), true},
 			{"null", noAddresses("prod"), false},
 		} {
 			d.sub(way.name, func(d *docker) {
@@ -88,7 +87,7 @@ func TestDockerAuxAddresses(t *testing.T) {
 		d.network(prodNetwork)
 		aux := []string{"--subnet", "10.71.0.0/24", "--gateway", "10.71.0.1", "--aux-address", "printer=10.71.0.2", "--aux-address", "nas=10.71.0.3"}
 		for name, create := range map[string][]string{
-			"docker": append(onFile("prod"), aux...), "ahead": d.itsAddresses("prod", aux...),
+			"docker": append(onFile("prod"), aux...), "ahead": d.itsAddresses("prod", prodSubnet, aux[2:]...),
 		} {
 			d.sub(name, func(d *docker) {
 				before := d.footprint()
@@ -115,9 +114,10 @@ func TestDockerAuxAddresses(t *testing.T) {
 // for, or given with the option.
 func TestDockerOwnChain(t *testing.T) {
 	const ptp = `{"cniVersion": "1.0.0", "name": "inline", "plugins": [
-		{"type": "ptp", "ipMasq": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.74.0.0/24"}]]}}]}`
+		{"type": "ptp", "ipMasq": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.74.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`
 	onEngines(t, func(d *docker) {
 		d.withSeamd()
+		d.network(prodNetwork) // with the firewall's static rules, which stay
 		d.listenOutside()
 		before := d.footprint()
 		d.create("plain")
@@ -125,14 +125,18 @@ func TestDockerOwnChain(t *testing.T) {
 		d.create("inline", "--opt", "seam.conflist="+ptp, "--ipam-driver", "null")
 		for _, network := range []string{"plain", "subnet", "inline"} {
 			web, db := "web-"+network, "db-"+network
-			d.web(web, network, "--publish", "18080:80")
+			var publish []string
+			if network != "inline" { // whose chain has no portmap
+				publish = []string{"--publish", "18080:80"}
+			}
+			d.web(web, network, publish...)
 			d.web(db, network)
 			d.reach(network, web, db)
 			s := d.on(network, web)
 			d.has(web+": ip route", d.inside(web, "ip", "route"), "default via "+s.Gateway)
 			d.answers(nil, s.IPAddress+":80", web+" asked by "+s.Gateway)
 			d.asks(web, outsideAddr, "outside asked by "+nodeAddr)
-			if network != "inline" { // whose chain has no portmap
+			if publish != nil {
 				d.answers(d.outside, nodeAddr+":18080", web+" asked by "+outsideAddr)
 			}
 			d.sound()
@@ -143,6 +147,23 @@ func TestDockerOwnChain(t *testing.T) {
 		}
 		d.remove("db-plain", "db-subnet", "db-inline")
 		d.docker("network", "rm", "plain", "subnet", "inline")
+		d.same(before)
+	})
+}
+
+// TestDockerPoolInUse: an engine that is given a subnet which the host has a route to
+// asks for another, without end: it must be told what to say.
+func TestDockerPoolInUse(t *testing.T) {
+	onEngines(t, func(d *docker) {
+		d.withSeamd()
+		d.network(prodNetwork)
+		before := d.footprint()
+		create := append([]string{"network", "create", "--driver", d.driverName, "--ipam-driver", d.driverName, "--ipam-opt", "seam.network=prod"}, onFile("prod")...)
+		if out, err := d.tryDocker(append(create, "prod")...); err == nil {
+			d.docker("network", "rm", strings.TrimSpace(out))
+		} else {
+			d.has("docker network create", err.Error(), "10.71.0.0/24", "--subnet")
+		}
 		d.same(before)
 	})
 }

@@ -18,6 +18,13 @@ func TestDocker(t *testing.T) {
 			d.docker("start", "web", "db")
 			d.reach("own", "web", "db")
 		}
+		d.stop()
+		d.flags = []string{"--live-restore"}
+		d.start()
+		d.docker("start", "web", "db")
+		d.kill9()
+		d.start()
+		d.reach("own", "web", "db")
 		d.remove("web", "db")
 		d.docker("network", "rm", "own")
 		d.same(before)

@@ -30,7 +30,7 @@ networks:
   pods:
     driver: seam
     driver_opts: {seam.network: prod}
-    ipam: {driver: seam, options: {seam.network: prod}}
+    ipam: {driver: seam, options: {seam.network: prod}, config: [{subnet: 10.71.0.0/24}]}
 `
 
 // TestDockerCompose: a project whose networks are Seam's.

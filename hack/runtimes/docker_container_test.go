@@ -63,6 +63,19 @@ func (d *docker) asks(container, address, want string) {
 	})
 }
 
+// knows asks from inside the container by name: of the networks that both are on, the
+// engine's name server chooses one.
+func (d *docker) knows(container, name string) {
+	d.Helper()
+	d.eventually(func() error {
+		got, err := d.tryDocker("exec", container, "wget", "-qO-", url(name))
+		if err == nil && !strings.HasPrefix(got, name+" asked by ") {
+			err = fmt.Errorf("%s asks %s: %q", container, name, got)
+		}
+		return err
+	})
+}
+
 // reach has the containers ask one another by name and by address.
 func (d *docker) reach(network string, containers ...string) {
 	d.Helper()
@@ -71,9 +84,8 @@ func (d *docker) reach(network string, containers ...string) {
 			if from == to {
 				continue
 			}
-			want := to + " asked by " + d.on(network, from).IPAddress
-			d.asks(from, d.on(network, to).IPAddress, want)
-			d.asks(from, to, want)
+			d.asks(from, d.on(network, to).IPAddress, to+" asked by "+d.on(network, from).IPAddress)
+			d.knows(from, to)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (d *docker) pair() (before string) {
 	d.withSeamd()
 	d.network(prodNetwork)
 	before = d.footprint()
-	d.create("prod", d.itsAddresses("prod")...)
+	d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 	d.create("plain")
 	d.web("web", "prod", "--publish", "18080:80")
 	d.web("db", "prod")
@@ -96,9 +96,10 @@ func TestDockerDriverDiesAtWork(t *testing.T) {
 		d.need("jq")
 		d.must(os.WriteFile(filepath.Join(binDir, "killer"), []byte(killer), 0o755))
 		d.withSeamd()
+		d.network(prodNetwork) // with the firewall's static rules, which stay
 		d.network(deadlyNetwork)
 		before := d.footprint()
-		for _, create := range [][]string{d.itsAddresses("deadly"), noAddresses("deadly")} {
+		for _, create := range [][]string{d.itsAddresses("deadly", "10.79.0.0/24"), noAddresses("deadly")} {
 			d.create("net", create...)
 			d.web("db", "net")
 			d.dieAt("ADD", webArgs("web", "net", "--publish", "18080:80")...)
@@ -218,7 +219,7 @@ func TestDockerReboot(t *testing.T) {
 		d.docker("network", "rm", "prod", "plain")
 
 		before := d.footprint()
-		d.create("prod", d.itsAddresses("prod")...)
+		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 		d.create("plain")
 		d.web("web", "prod")
 		d.web("db", "plain")

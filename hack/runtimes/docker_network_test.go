@@ -10,17 +10,24 @@ import (
 )
 
 // prodNetwork is a conflist as the kubelet's runtime may have it.
-const prodNetwork = `{"cniVersion": "1.1.0", "name": "prod", "plugins": [
+const prodNetwork = `{"cniVersion": "1.0.0", "name": "prod", "plugins": [
 	{"type": "bridge", "bridge": "prod0", "isDefaultGateway": true, "ipMasq": true, "hairpinMode": true, "capabilities": {"mac": true, "ips": true},
 	 "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.71.0.0/24"}]]}},
 	{"type": "portmap", "capabilities": {"portMappings": true}},
 	{"type": "bandwidth", "capabilities": {"bandwidth": true}}]}`
+
+const prodSubnet = "10.71.0.0/24"
 
 // dualNetwork is one of both families.
 const dualNetwork = `{"cniVersion": "1.1.0", "name": "dual", "plugins": [
 	{"type": "bridge", "bridge": "dual0", "isDefaultGateway": true, "ipMasq": true, "capabilities": {"mac": true, "ips": true},
 	 "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.72.0.0/24"}], [{"subnet": "fd00:72::/64"}]]}},
 	{"type": "portmap", "capabilities": {"portMappings": true}}]}`
+
+// backBridge has a way out, too.
+const backBridge = `{"cniVersion": "1.0.0", "name": "back", "plugins": [
+	{"type": "bridge", "bridge": "back0", "isDefaultGateway": true, "ipMasq": true,
+	 "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.80.0.0/24"}]]}}]}`
 
 // sideNetwork is of another plugin, without a default route.
 const sideNetwork = `{"cniVersion": "1.0.0", "name": "side", "plugins": [
@@ -38,9 +45,10 @@ func (d *docker) create(name string, args ...string) {
 // onFile are the options of a Docker network that is one of the host's.
 func onFile(name string) []string { return []string{"--opt", "seam.network=" + name} }
 
-// itsAddresses asks for addresses of the chain's own IPAM, ahead of the interface.
-func (d *docker) itsAddresses(name string, args ...string) []string {
-	all := append(onFile(name), "--ipam-driver", d.driverName, "--ipam-opt", "seam.network="+name)
+// itsAddresses asks for addresses of the chain's own IPAM, ahead of the interface. The
+// subnet is the chain's, which must be said where the host has a route to it already.
+func (d *docker) itsAddresses(name, subnet string, args ...string) []string {
+	all := append(onFile(name), "--ipam-driver", d.driverName, "--ipam-opt", "seam.network="+name, "--subnet", subnet)
 	return append(all, args...)
 }
 
@@ -54,8 +62,24 @@ func (d *docker) sub(name string, part func(d *docker)) {
 		n, part2 := *d.node, *d
 		n.T = t
 		part2.node = &n
+		defer func() {
+			if t.Failed() { // the parts after this one need not fail, too
+				part2.sweep()
+			}
+		}()
 		part(&part2)
 	})
+}
+
+// sweep removes all containers and networks.
+func (d *docker) sweep() {
+	d.Helper()
+	for id := range strings.FieldsSeq(d.docker("ps", "--all", "--quiet")) {
+		d.remove(id)
+	}
+	for id := range strings.FieldsSeq(d.docker("network", "ls", "--quiet", "--filter", "type=custom")) {
+		d.docker("network", "rm", id)
+	}
 }
 
 // place returns where the container's sockets are.

@@ -25,7 +25,7 @@ func TestDockerWithPods(t *testing.T) {
 		d.listenOutside()
 		c.ready()
 		before := d.footprint()
-		d.create("prod", d.itsAddresses("prod")...)
+		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 
 		web := c.runPod(podConfig{name: "pod", hostPort: 18095})
 		d.web("box", "prod", "--publish", "18080:80")

@@ -18,7 +18,7 @@ func TestDockerPorts(t *testing.T) {
 		d.network(prodNetwork)
 		for name, create := range map[string][]string{
 			"docker": append(onFile("prod"), "--subnet", "10.71.0.0/24", "--gateway", "10.71.0.1"),
-			"ahead":  d.itsAddresses("prod"),
+			"ahead":  d.itsAddresses("prod", prodSubnet),
 			"null":   noAddresses("prod"),
 		} {
 			d.sub(name, func(d *docker) {
@@ -92,7 +92,7 @@ func TestDockerAllPorts(t *testing.T) {
 		d.withSeamd()
 		d.network(prodNetwork)
 		before := d.footprint()
-		d.create("prod", d.itsAddresses("prod")...)
+		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 		for _, name := range []string{"web", "db"} {
 			d.web(name, "prod", "--publish-all", "--expose", "80", "--expose", "53/udp")
 			d.echo(d.place(name), ":53")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,10 +78,13 @@ func (d *docker) driverState() string  { return filepath.Join(d.dir, "seamd") }
 func (d *docker) driverSocket() string { return "/run/docker/plugins/" + d.driverName + ".sock" }
 func (d *docker) driverLog() string    { return filepath.Join(d.dir, "seamd.log") }
 
-// footprint is the node's, and what the driver keeps.
+// footprint is the node's, and what the driver keeps, without an empty namespace that it
+// makes with the first use.
 func (d *docker) footprint() string {
 	d.Helper()
-	return strings.Join(append([]string{d.node.footprint()}, files(d.driverState())...), "\n")
+	lines := append(strings.Split(d.node.footprint(), "\n"), files(d.driverState())...)
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasSuffix(line, "/run/seam/docker/empty") })
+	return strings.Join(lines, "\n")
 }
 
 // same waits until all is as it was, or fails.

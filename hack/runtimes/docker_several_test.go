@@ -14,7 +14,7 @@ func TestDockerSeveral(t *testing.T) {
 		d.network(sideNetwork)
 		d.listenOutside()
 		before := d.footprint()
-		d.create("prod", d.itsAddresses("prod")...)
+		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 		d.create("side", noAddresses("side")...)
 		d.docker("network", "create", "--subnet", "10.70.0.0/24", "own")
 		d.connectedLive()
@@ -73,16 +73,16 @@ func TestDockerGateway(t *testing.T) {
 	onEngines(t, func(d *docker) {
 		d.withSeamd()
 		d.network(prodNetwork)
-		d.network(dualNetwork)
+		d.network(backBridge)
 		before := d.footprint()
-		d.create("prod", d.itsAddresses("prod")...)
-		d.create("dual", noAddresses("dual")...)
+		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
+		d.create("back", noAddresses("back")...)
 		route := func() string { return strings.TrimSpace(d.inside("web", "ip", "route")) }
 		if d.engine.atLeast(28) {
-			for _, chosen := range []string{"prod", "dual"} {
-				d.web("web", "", "--network", "name=prod", "--network", "name=dual")
+			for _, chosen := range []string{"prod", "back"} {
+				d.web("web", "", "--network", "name=prod", "--network", "name=back")
 				d.remove("web")
-				other := map[string]string{"prod": "dual", "dual": "prod"}[chosen]
+				other := map[string]string{"prod": "back", "back": "prod"}[chosen]
 				d.web("web", "", "--network", "name="+other+",gw-priority=0", "--network", "name="+chosen+",gw-priority=1")
 				d.has("web on both, "+chosen+" chosen: ip route", route(), "default via "+d.on(chosen, "web").Gateway+" ")
 				if n := strings.Count(route(), "default"); n != 1 {
@@ -96,13 +96,13 @@ func TestDockerGateway(t *testing.T) {
 			}
 		} else { // the first by name
 			d.web("web", "prod")
-			d.docker("network", "connect", "dual", "web")
-			d.has("web on both: ip route", route(), "default via "+d.on("dual", "web").Gateway+" ")
-			d.docker("network", "disconnect", "dual", "web")
+			d.docker("network", "connect", "back", "web")
+			d.has("web on both: ip route", route(), "default via "+d.on("back", "web").Gateway+" ")
+			d.docker("network", "disconnect", "back", "web")
 			d.has("web on prod: ip route", route(), "default via "+d.on("prod", "web").Gateway+" ")
 			d.remove("web")
 		}
-		d.docker("network", "rm", "prod", "dual")
+		d.docker("network", "rm", "prod", "back")
 		d.same(before)
 	})
 }
@@ -114,7 +114,7 @@ func TestDockerDualStack(t *testing.T) {
 		d.network(dualNetwork)
 		subnets := []string{"--ipv6", "--subnet", "10.72.0.0/24", "--gateway", "10.72.0.1", "--subnet", "fd00:72::/64", "--gateway", "fd00:72::1"}
 		for name, create := range map[string][]string{
-			"docker": append(onFile("dual"), subnets...), "ahead": d.itsAddresses("dual", subnets...), "null": noAddresses("dual"),
+			"docker": append(onFile("dual"), subnets...), "ahead": d.itsAddresses("dual", "10.72.0.0/24", "--ipv6", "--subnet", "fd00:72::/64"), "null": noAddresses("dual"),
 		} {
 			d.sub(name, func(d *docker) {
 				before := d.footprint()

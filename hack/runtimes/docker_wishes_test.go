@@ -12,7 +12,7 @@ func TestDockerWishes(t *testing.T) {
 		d.withSeamd()
 		d.network(prodNetwork)
 		before := d.footprint()
-		d.create("prod", d.itsAddresses("prod")...)
+		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 		const wish = "seam.bandwidth=ingress=8M,egress=4M"
 		for name, run := range map[string][]string{
 			"option": webArgs("web", "", "--network", `name=prod,"driver-opt=`+wish+`"`),
@@ -50,6 +50,7 @@ func (d *docker) limited() {
 func TestDockerPlainNetworkOptions(t *testing.T) {
 	onEngines(t, func(d *docker) {
 		d.withSeamd()
+		d.network(prodNetwork) // with the firewall's static rules, which stay
 		before := d.footprint()
 		d.create("plain", "--opt", "com.docker.network.driver.mtu=1400", "--opt", "com.docker.network.bridge.name=plain0", "--subnet", "10.75.0.0/24")
 		d.web("web", "plain")

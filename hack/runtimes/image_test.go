@@ -20,7 +20,8 @@ const (
 
 // whoami answers with the container's name and the address that the question is from.
 const whoami = `#!/bin/sh
-from=${REMOTE_ADDR##*:} # of [::ffff:192.0.2.9]
+from=${REMOTE_ADDR#[}
+from=${from#::ffff:} # of [::ffff:192.0.2.9]
 printf 'Content-Type: text/plain\r\n\r\n%s asked by %s' "$NAME" "${from%]}"
 `
 

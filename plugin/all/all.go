@@ -11,6 +11,7 @@ import (
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/bandwidth"
 	"github.com/seamnet/seam/plugin/bridge"
+	"github.com/seamnet/seam/plugin/cnm"
 	"github.com/seamnet/seam/plugin/dhcp"
 	"github.com/seamnet/seam/plugin/dummy"
 	"github.com/seamnet/seam/plugin/firewall"
@@ -36,6 +37,7 @@ func Registry(h *plugin.Host) cni.Registry {
 	return cni.Registry{
 		"bandwidth":   bandwidth.New(h),
 		"bridge":      bridge.New(h),
+		"cnm":         cnm.New(h),
 		"dhcp":        dhcp.New(),
 		"dummy":       dummy.New(h),
 		"firewall":    firewall.New(h),
@@ -69,6 +71,7 @@ func Configs() map[string]func() any {
 	return map[string]func() any{
 		"bandwidth":   func() any { return &bandwidth.Config{} },
 		"bridge":      func() any { return &bridge.Config{Bridge: "cni0"} },
+		"cnm":         func() any { return &cnm.Config{} },
 		"dhcp":        func() any { return &dhcp.Config{} },
 		"dummy":       func() any { return &dummy.Config{} },
 		"firewall":    func() any { return firewall.Default() },

@@ -48,6 +48,7 @@ var subjects = []subject{
 	{name: "dummy", kind: "dummy", keys: `"type":"dummy","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
 	{name: "tap", keys: `"type":"tap","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
 	{name: "host-device", lent: true, keys: `"type":"host-device","device":"devPORT","ipam":{"type":"host-local","subnet":"10.NET.0.0/24"}`},
+	{name: "cnm", keys: `"type":"cnm","driver":"bricks","ipamDriver":"bricks","pluginDirs":["DRIVERS"],"subnet":"10.NET.0.0/24"`},
 	{name: "bandwidth", chained: true, real: true, keys: `"type":"bandwidth","ingressRate":1000000,"ingressBurst":1000000,"egressRate":1000000,"egressBurst":1000000`},
 	{name: "tuning", chained: true, real: true, keys: `"type":"tuning","mtu":1400,"dataDir":"/run/seam-test-tuning"`},
 	{name: "sbr", chained: true, real: true, keys: `"type":"sbr"`},
@@ -64,6 +65,7 @@ type stage struct {
 	plugins cni.Registry
 	pods    map[string]*netnstest.Pod
 	ports   int
+	docker  *plugintest.Driver // of cnm, else nil
 }
 
 func setup(t *testing.T, s subject) *stage {
@@ -77,6 +79,9 @@ func setup(t *testing.T, s subject) *stage {
 		t.Skipf("this kernel has no links of kind %s (%v); make test-kernels runs this on one that has", s.kind, err)
 	}
 	st := &stage{T: t, subject: s, host: host, links: links, plugins: all.Registry(host), pods: map[string]*netnstest.Pod{}, ports: 2000}
+	if s.name == "cnm" {
+		st.docker = plugintest.NewDriver(t, "bricks")
+	}
 	st.veth(link.Veth{Name: "uplink", PeerName: "beyond"})
 	for network := 1; network <= 2; network++ {
 		if err := links.AddBridge(link.Bridge{Name: bridgeOf(network)}); err != nil {
@@ -99,6 +104,9 @@ func (s *stage) request(network int, id, ifname string) *cni.Request {
 	s.Helper()
 	s.ports++
 	keys := strings.NewReplacer("NET", fmt.Sprint(network), "PORT", fmt.Sprint(s.ports)).Replace(s.keys)
+	if s.docker != nil {
+		keys = strings.ReplaceAll(keys, "DRIVERS", s.docker.Dir)
+	}
 	pod := fmt.Sprintf("%s-%d-%s", id, network, ifname)
 	if s.pods[pod] == nil {
 		s.pods[pod] = netnstest.NewPod(s, pod)
@@ -188,6 +196,9 @@ func (s *stage) state() string {
 		if !ofTheTest.MatchString(line) {
 			b.WriteString(line)
 		}
+	}
+	if s.docker != nil {
+		fmt.Fprintln(&b, s.docker.Has())
 	}
 	err := filepath.WalkDir(filepath.Dir(s.host.Dirs.State), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.Contains(path, "/.seam/") || strings.HasPrefix(d.Name(), "last_reserved_ip.") || d.Name() == "lock" {

@@ -23,6 +23,7 @@ import (
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/nft"
 	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/state"
 )
 
 // New returns the plugin on that host.
@@ -206,10 +207,21 @@ func (c *Config) Retain(ctx context.Context, h *plugin.Host, name string, valid 
 		err := e.remove(ctx, links)
 		errs, left = append(errs, err), left || err != nil
 	}
-	if n, err := b.network(); err != nil {
-		errs = append(errs, err)
-	} else if n != nil && !left {
-		errs = append(errs, n.remove(ctx))
+	if !left {
+		errs = append(errs, b.empty(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// empty removes the network, which has no endpoint. Of a record that cannot be read any
+// more nobody knows the driver: that is told, once.
+func (b *book) empty(ctx context.Context) error {
+	n, err := b.network()
+	if n != nil {
+		return n.remove(ctx)
+	}
+	if errors.Is(err, state.ErrUnreadable) {
+		err = errors.Join(err, b.remove())
+	}
+	return err
 }

@@ -253,7 +253,7 @@ func (e *endpoint) remove(ctx context.Context, host *link.Handle) error {
 		return errors.Join(e.takeBack(host), state.Remove(e.file()))
 	}
 	errs := []error{e.leave(ctx, n, host, f)}
-	if len(f.silent) == 0 {
+	if e.Created == "" { // else someone else would get the address of one that is there
 		errs = append(errs, e.release(ctx, n, f))
 	}
 	errs = append(errs, f.err(e.file()))

@@ -208,7 +208,7 @@ func (n *network) releasePool(ctx context.Context, d *wire.Client, p *pool, f *f
 	})
 	over := len(f.silent) == 0
 	for i := 0; over && i < requests; i++ {
-		s := done
+		s := n.Made // of an unfinished network, not all addresses in it may be known
 		if i > 0 {
 			s = begun
 		}

@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -12,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addRoutes adds the routes that are not there. First it deletes, of those that are there
-// over the snapshot's links, what stands in the place of one of the snapshot's, and what an
-// address brought with it though the snapshot had no such route.
+// addRoutes adds the routes that are not there. Of those that are there over the
+// snapshot's links, it deletes what stands in the place of one of the snapshot's; and, in
+// the end, because a gateway may have been found by it, what an address brought with it
+// though the snapshot had no such route.
 func (r *restoration) addRoutes() error {
 	wanted, err := r.wantedRoutes()
 	errs := []error{err}
@@ -22,21 +24,78 @@ func (r *restoration) addRoutes() error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	have := make(map[string]bool)
+	have, want, keys := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	for _, w := range wanted {
+		want[w.normal()], keys[w.key()] = true, true
+	}
+	var brought []savedRoute
 	for _, is := range there {
-		if r.displaced(is, wanted) {
-			errs = append(errs, failure("delete route", is.String(), r.send(unix.RTM_DELROUTE, 0, is)))
-		} else {
+		switch {
+		case want[is.normal()]:
 			have[is.normal()] = true
+		case r.options.SkipDefaultRoutes && is.isDefault() || !r.owns(is):
+		case keys[is.key()]:
+			errs = append(errs, r.deleteRoute(is))
+		case r.broughtByAddr(is):
+			brought = append(brought, is)
 		}
 	}
 	wanted = slices.DeleteFunc(wanted, func(w savedRoute) bool { return have[w.normal()] })
-	errs = append(errs, untilDone(wanted, func(w savedRoute) error {
-		// One that is the same but for its next hop goes beside it, as it did.
-		err := r.send(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, w)
-		return failure("restore route", w.String(), unlessThere(err))
-	}))
+	errs = append(errs, r.addMissing(wanted))
+	for _, is := range brought {
+		errs = append(errs, r.deleteRoute(is))
+	}
 	return errors.Join(errs...)
+}
+
+// addMissing adds routes, and the next hops that some are over and others lead to.
+func (r *restoration) addMissing(routes []savedRoute) error {
+	first := slices.IndexFunc(routes, func(w savedRoute) bool { return w.depth() > 0 })
+	if first < 0 {
+		first = len(routes)
+	}
+	var adds []func() error
+	for i, w := range routes {
+		if i == first {
+			adds = append(adds, r.addNextHops()...)
+		}
+		adds = append(adds, func() error { return r.addRoute(w) })
+	}
+	if first == len(routes) {
+		adds = append(adds, r.addNextHops()...)
+	}
+	return untilDone(adds, func(add func() error) error { return add() })
+}
+
+func (r *restoration) addNextHops() (adds []func() error) {
+	for _, saved := range r.snapshot.NextHops {
+		adds = append(adds, func() error { return failure("restore", "next hop", unlessThere(r.addNextHop(saved))) })
+	}
+	return adds
+}
+
+func (r *restoration) addNextHop(saved SavedMessage) error {
+	m, err := parseMessage(saved, sizeofNextHopHeader)
+	if err != nil {
+		return err
+	}
+	m.header[1] = 0 // its scope, which the kernel finds out
+	m.setNumber(4, m.number(4)&unix.RTNH_F_ONLINK)
+	m.attributes = m.without(nhaOpFlags, nhaGroupStats, nhaStatsUsed)
+	if was, ok := m.uint32(nhaOIF); ok {
+		m.set(nhaOIF, binary.NativeEndian.AppendUint32(nil, r.index(was)))
+	}
+	return r.send(unix.RTM_NEWNEXTHOP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m)
+}
+
+// addRoute adds a route, beside one that is the same but for its next hop.
+func (r *restoration) addRoute(w savedRoute) error {
+	err := r.send(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, w)
+	return failure("restore route", w.String(), unlessThere(err))
+}
+
+func (r *restoration) deleteRoute(is savedRoute) error {
+	return failure("delete route", is.String(), r.send(unix.RTM_DELROUTE, 0, is))
 }
 
 // wantedRoutes returns the snapshot's routes over links that are there, as they are to be
@@ -55,32 +114,8 @@ func (r *restoration) wantedRoutes() ([]savedRoute, error) {
 			wanted = append(wanted, w)
 		}
 	}
-	slices.SortStableFunc(wanted, func(a, b savedRoute) int {
-		return cmp.Compare(boolInt(a.viaGateway()), boolInt(b.viaGateway()))
-	})
+	slices.SortStableFunc(wanted, func(a, b savedRoute) int { return cmp.Compare(a.depth(), b.depth()) })
 	return wanted, nil
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// displaced reports whether a route that is there must go.
-func (r *restoration) displaced(is savedRoute, wanted []savedRoute) bool {
-	if r.options.SkipDefaultRoutes && is.isDefault() || !r.owns(is) {
-		return false
-	}
-	inPlace := r.broughtByAddr(is)
-	for _, w := range wanted {
-		if w.normal() == is.normal() {
-			return false
-		}
-		inPlace = inPlace || w.key() == is.key()
-	}
-	return inPlace
 }
 
 // owns reports whether a route is over links of the snapshot alone, and not over lo.
