@@ -9,7 +9,7 @@ import (
 
 // ParseBandwidth parses what people write for limits:
 // "ingress=10M,egress=5M,ingress-burst=1M", bits per second, and bits for bursts, with
-// k, M, G or T for powers of 1000. A burst that is not given is what its rate passes in
+// k, M, G or T, in any case, for powers of 1000. A burst that is not given is what its rate passes in
 // a tenth of a second, as the plugin wants both. Errors begin with the text.
 func ParseBandwidth(s string) (Bandwidth, error) {
 	var b Bandwidth
@@ -48,12 +48,13 @@ func burstOr(burst, rate uint64) uint64 {
 }
 
 func parseBits(s string) (uint64, error) {
-	digits := strings.TrimRight(s, "kMGT")
+	// docker run lowers the letters of its driver-opt=.
+	digits := strings.TrimRight(s, "kKmMgGtT")
 	factor := uint64(1)
-	switch unit := s[len(digits):]; unit {
-	case "":
-	case "k", "M", "G", "T":
-		factor = uint64(math.Pow10(3 * (1 + strings.Index("kMGT", unit))))
+	switch unit := s[len(digits):]; len(unit) {
+	case 0:
+	case 1:
+		factor = uint64(math.Pow10(3 * (1 + strings.Index("kmgt", strings.ToLower(unit)))))
 	default:
 		return 0, fmt.Errorf("unit %q is none of k, M, G, T", unit)
 	}

@@ -23,6 +23,7 @@ func TestParseBandwidth(t *testing.T) {
 		{"speed=1", cni.Bandwidth{}, `"speed" is none of`},
 		{"ingress", cni.Bandwidth{}, `"" is no number`},
 		{"ingress=0", cni.Bandwidth{}, `"0" is no number`},
+		{"ingress=10m,egress=5K", cni.Bandwidth{IngressRate: 1e7, IngressBurst: 1e6, EgressRate: 5e3, EgressBurst: 24224}, ""},
 		{"ingress=1kM", cni.Bandwidth{}, `unit "kM"`},
 		{"ingress=99999999T", cni.Bandwidth{}, "is no number"},
 	}

@@ -66,6 +66,9 @@ func (d *Driver) wishes(n *network, e *endpoint, chain *seam.Network, c *who) (s
 	if mac := e.mac(); mac != nil {
 		w.MAC = mac.String()
 	}
+	if e.Lease != nil || len(e.Asked.Interface.Addresses) > 0 {
+		w.IPs = nil // they are the endpoint's already
+	}
 	if d.asks(n, e, chain) {
 		for _, p := range e.Asked.Interface.Addresses {
 			w.IPs = append(w.IPs, p.Addr().String())

@@ -61,6 +61,10 @@ type Driver struct {
 	asking    sync.Mutex // guards silent
 	silent    time.Time  // until then the engine is not asked for names
 
+	freshOnce     sync.Once
+	freshSettings link.Settings // of a namespace in which nothing was done
+	freshErr      error
+
 	ports     sync.Mutex // while published ones are chosen
 	waiting   atomic.Int64
 	collected atomic.Int64

@@ -116,11 +116,18 @@ func (d *Driver) settle(ctx context.Context, n *network, e *endpoint) error {
 	if err != nil {
 		return err
 	}
-	if _, err := d.wishes(n, e, chain, nil); err != nil {
+	w, err := d.wishes(n, e, chain, nil)
+	if err != nil {
 		return err // a mistake in the options is told before anything is made
 	}
 	e.Answer = &cnm.Interface{}
-	if e.Asked.Interface.MAC == nil && choosesMAC(chain) {
+	switch {
+	case e.Asked.Interface.MAC != nil:
+	case w.MAC != "":
+		if e.Answer.MAC, err = net.ParseMAC(w.MAC); err != nil {
+			return err
+		}
+	case choosesMAC(chain):
 		e.Answer.MAC = newMAC(e)
 	}
 	if len(e.Asked.Interface.Addresses) > 0 {
@@ -130,18 +137,26 @@ func (d *Driver) settle(ctx context.Context, n *network, e *endpoint) error {
 		return d.endpoints.put(e.id(), e)
 	}
 	if can, _ := d.desk.CanAsk(chain); can {
-		return d.reserve(ctx, chain, e)
+		return d.reserve(ctx, chain, e, w.IPs)
 	}
 	return d.rehearse(ctx, n, chain, e)
 }
 
 // reserve asks the chain's IPAM for the addresses, without the interface.
-func (d *Driver) reserve(ctx context.Context, chain *seam.Network, e *endpoint) error {
+func (d *Driver) reserve(ctx context.Context, chain *seam.Network, e *endpoint, wished []string) error {
+	want := ahead.Request{Name: "address for an endpoint of Docker's"}
+	for _, text := range wished {
+		a, _, err := cni.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		want.Addresses = append(want.Addresses, a)
+	}
 	e.Ahead = chain.Name
 	if err := d.endpoints.put(e.id(), e); err != nil {
 		return err
 	}
-	lease, err := d.desk.Take(ctx, chain, e.id(), ahead.Request{})
+	lease, err := d.desk.Take(ctx, chain, e.id(), want)
 	if err != nil {
 		return err
 	}

@@ -82,8 +82,22 @@ func (d *Driver) freshStaging(e *endpoint) (*netns.Namespace, error) {
 	return netns.NewAt(d.staging(e))
 }
 
-// fresh returns a namespace in which nothing was done.
-func (d *Driver) fresh() (*netns.Namespace, error) { return netns.New() }
+// snapshot returns what the chain left in a staging namespace.
+func (d *Driver) snapshot(staging *link.Handle) (*link.Snapshot, error) {
+	d.freshOnce.Do(func() {
+		ns, err := netns.New()
+		if err != nil {
+			d.freshErr = err
+			return
+		}
+		defer ns.Close()
+		d.freshSettings, d.freshErr = link.ReadSettings(ns)
+	})
+	if d.freshErr != nil {
+		return nil, fmt.Errorf("settings of a new namespace: %w", d.freshErr)
+	}
+	return staging.TakeSnapshotBeside(d.freshSettings)
+}
 
 // inStaging opens the staging namespace for do.
 func (d *Driver) inStaging(e *endpoint, do func(*link.Handle) error) error {
@@ -122,11 +136,6 @@ func (d *Driver) handOver(e *endpoint) (*cnm.Joined, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := d.fresh()
-	if err != nil {
-		return nil, err
-	}
-	defer fresh.Close()
 	joined := &cnm.Joined{}
 	err = d.inStaging(e, func(staging *link.Handle) error {
 		l, err := staging.ByName(e.IfName)
@@ -139,7 +148,7 @@ func (d *Driver) handOver(e *endpoint) (*cnm.Joined, error) {
 		if joined.Routes, err = takeRoutes(staging, l); err != nil {
 			return err
 		}
-		if e.Rest, err = staging.TakeSnapshot(fresh); err != nil {
+		if e.Rest, err = d.snapshot(staging); err != nil {
 			return err
 		}
 		joined.Link = &cnm.Link{Name: sourceName(e), Prefix: "eth", Inside: e.Asked.Name}
@@ -181,17 +190,12 @@ func (d *Driver) carryOver(ctx context.Context, n *network, e *endpoint, sandbox
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := d.fresh()
-	if err != nil {
-		return nil, err
-	}
-	defer fresh.Close()
 	var gateways []netip.Addr
 	err = d.inStaging(e, func(staging *link.Handle) error {
 		if gateways, err = takeWayOut(staging, e.IfName); err != nil {
 			return err
 		}
-		if e.Rest, err = staging.TakeSnapshot(fresh); err != nil {
+		if e.Rest, err = d.snapshot(staging); err != nil {
 			return err
 		}
 		_, err := staging.MoveAll(inside, map[string]string{e.IfName: name})

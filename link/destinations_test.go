@@ -9,18 +9,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/netns/netnstest"
-	"github.com/seamnet/seam/plugin/plugintest"
 )
 
 func TestDestinations(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		pod := netnstest.NewPod(t, "p")
 		for _, args := range []string{
-			"link add d0 type dummy", "link set d0 up", "addr add 10.1.0.1/24 dev d0", "addr add fd00::1/64 dev d0",
+			"link add d0 type veth peer name d1", "link set d0 up", "link set d1 up", "addr add 10.1.0.1/24 dev d0", "addr add fd00::1/64 dev d0",
 			"route add default via 10.1.0.254", "route add 10.2.0.0/16 via 10.1.0.254", "route add 10.2.0.0/16 via 10.1.0.254 table 7",
 			"route add 10.3.0.0/16 via 10.1.0.254 table 7", "route add blackhole 10.4.0.0/16", "route add fd01::/64 via fd00::2",
 		} {
-			plugintest.Run(t, pod, "ip", strings.Fields(args)...)
+			ip(t, pod, strings.Fields(args)...)
 		}
 		got, err := open(t, pod).Destinations()
 		if err != nil {

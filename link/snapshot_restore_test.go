@@ -154,6 +154,29 @@ func TestRestoreForNamed(t *testing.T) {
 	})
 }
 
+// TestRestoreNotForAnother: a link without a MAC is not taken for any other that has none.
+func TestRestoreNotForAnother(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		staging, sandbox := twoPods(t)
+		script(t, staging, "ip tuntap add mode tun name tun0\n ip addr add 192.0.2.2/24 dev tun0")
+		script(t, sandbox, "ip link add gone type veth peer name gone2\n ip tuntap add mode tun name tun9")
+		h, to := open(t, staging), open(t, sandbox)
+		s := stored(t, h)
+		if err := to.Restore(s, link.RestoreOptions{}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("restore: %v, want fs.ErrNotExist", err)
+		}
+		must[[]link.Link](t)(h.MoveAll(to, nil))
+		if err := to.Restore(s, link.RestoreOptions{}); err != nil {
+			t.Error(err)
+		}
+		for name, want := range map[string]bool{"tun0": true, "tun9": false} {
+			if text := ip(t, sandbox, "addr", "show", name); strings.Contains(text, "192.0.2.2/24") != want {
+				t.Errorf("%s, want its address %t:\n%s", name, want, text)
+			}
+		}
+	})
+}
+
 // TestMoveAllTaken: a name that is taken keeps no other link from moving.
 func TestMoveAllTaken(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {

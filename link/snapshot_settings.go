@@ -38,7 +38,7 @@ func (h *Handle) saveSettings(s *Snapshot, fresh Settings) error {
 		if l == nil || p.leaf == "mtu" && value == strconv.Itoa(l.MTU) { // IPv6's follows the link's
 			continue
 		}
-		if changed.is(path, changed.model(p)) {
+		if changed.is(path, changed.model(p)) || changed.forAll(p) {
 			l.set(p.of("*"), value)
 		}
 	}

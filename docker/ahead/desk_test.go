@@ -57,10 +57,14 @@ func executed(t testing.TB) string {
 	return dir
 }
 
-// bothWays runs the test with plugins in process and executed, each time on a host that
-// nothing is leased on.
-func bothWays(t *testing.T, test func(t *testing.T, d *Desk)) {
-	for name, bin := range map[string]string{"in process": "", "executed": executed(t)} {
+// allWays runs the test with plugins in process, executed, and with the reference's, if
+// there are these, each time on a host that nothing is leased on.
+func allWays(t *testing.T, test func(t *testing.T, d *Desk)) {
+	ways := map[string]string{"in process": "", "executed": executed(t)}
+	if dir := os.Getenv("SEAM_REFERENCE_PLUGINS"); dir != "" {
+		ways["reference"] = dir
+	}
+	for name, bin := range ways {
 		t.Run(name, func(t *testing.T) {
 			for _, dir := range []string{leases, "/run/cache"} {
 				if err := os.RemoveAll(dir); err != nil {
@@ -110,7 +114,7 @@ func held(t testing.TB) string {
 
 func TestTakeAndFree(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
-		bothWays(t, takeAndFree)
+		allWays(t, takeAndFree)
 	})
 }
 
@@ -156,7 +160,7 @@ func takeAndFree(t *testing.T, d *Desk) {
 // Every version of the specification has a form for a result without interfaces.
 func TestVersions(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
-		bothWays(t, func(t *testing.T, d *Desk) {
+		allWays(t, func(t *testing.T, d *Desk) {
 			for _, version := range wire.SupportedVersions() {
 				n := network(t, hostRange)
 				n.Version = version
@@ -179,7 +183,7 @@ func TestVersions(t *testing.T) {
 // reservations is gone, as after a reboot.
 func TestCollect(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
-		bothWays(t, collect)
+		allWays(t, collect)
 	})
 }
 

@@ -110,6 +110,9 @@ func (a *attaching) takeOver() error {
 		return err
 	}
 	for _, r := range a.Result.Routes {
+		if !r.GW.IsValid() && r.Scope == nil {
+			r.GW = a.Result.Gateway(r.Dst.Addr())
+		}
 		if err := a.Pod.AddRoute(l, link.Route{Route: r}); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("pod %s: %w", a.NetNS, err)
 		}
