@@ -137,16 +137,6 @@ func (h *Handle) describeLinks() ([]SavedLink, error) {
 	return links, nil
 }
 
-// Names returns the names of all links, lo's too: not for a namespace of many.
-func (h *Handle) Names() ([]string, error) {
-	links, err := h.describeLinks()
-	names := make([]string, len(links))
-	for i, l := range links {
-		names[i] = l.Name
-	}
-	return names, err
-}
-
 func (h *Handle) saveAddrs(s *Snapshot) error {
 	messages, err := h.dump(unix.RTM_GETADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC))
 	if err != nil {

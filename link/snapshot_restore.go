@@ -140,24 +140,6 @@ func alike(was, is SavedLink) (points int) {
 	return points
 }
 
-// Find returns the links of the handle's namespace that are those of the snapshot, by the
-// names that they had; names are as in RestoreOptions. Those that are not there are left
-// out.
-func (h *Handle) Find(s *Snapshot, names map[string]string) (map[string]Link, error) {
-	there, err := h.describeLinks()
-	if err != nil {
-		return nil, err
-	}
-	by := s.find(there, names)
-	found := make(map[string]Link)
-	for _, l := range s.Links {
-		if is, ok := by[l.Index]; ok {
-			found[l.Name] = is.Link
-		}
-	}
-	return found, nil
-}
-
 // setLinks gives the links what a move takes from them and what their new owner may not
 // have given them.
 func (r *restoration) setLinks() error {

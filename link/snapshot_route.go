@@ -164,24 +164,3 @@ const (
 	nhaStatsUsed        = 17 // NHA_HW_STATS_USED
 	rtaNextHop          = 30 // RTA_NH_ID
 )
-
-// TakeDefaultRoutes deletes the main table's default routes over the link, of both
-// families, and returns them.
-func (h *Handle) TakeDefaultRoutes(l Link) ([]Route, error) {
-	taken, err := h.Routes(l)
-	if err != nil {
-		return nil, err
-	}
-	taken = slices.DeleteFunc(taken, func(r Route) bool { return r.Dst.Bits() != 0 || *r.Table != unix.RT_TABLE_MAIN })
-	if len(taken) == 0 {
-		return nil, nil
-	}
-	all, err := h.dumpRoutes()
-	errs := []error{err}
-	for _, r := range all {
-		if r.isDefault() && slices.Contains(r.links(), l.Index) {
-			errs = append(errs, failure("delete default route over", l.Name, h.send(unix.RTM_DELROUTE, 0, r)))
-		}
-	}
-	return taken, errors.Join(errs...)
-}
