@@ -45,7 +45,9 @@ type IPAM struct {
 	Now    func() time.Time               // nil: time.Now
 	NewID  func() string                  // of a lease, letters and digits, never the same twice; nil: random
 
-	flying sync.Map // IDs of leases on which a call works
+	flying  sync.Map // IDs of leases on which a call works
+	refused refusals
+	asked   poolAsking
 }
 
 // DefaultPool4 and DefaultPool6 are what pools are made of that nobody chose a subnet
@@ -61,15 +63,16 @@ const ipamNetwork = "seam.network"
 
 // Owns reports whether an address space is this IPAM driver's, so that the addresses of a
 // network's pools are leased already.
-func (p *IPAM) Owns(space string) bool { return space == p.local() || space == p.global() }
+func (p *IPAM) Owns(space string) bool { return space == p.space() }
 
-func (p *IPAM) local() string  { return p.Name + ".local" }
-func (p *IPAM) global() string { return p.Name + ".global" }
+func (p *IPAM) space() string { return p.Name + ".local" }
 
-// IPAMCapabilities returns the names of the address spaces, which no other driver has. An
+// IPAMCapabilities returns the name of the address space, which no other driver has. It is
+// the same for networks of all scopes: engines from 28 on pass no judgement on a pool of the
+// global one, and else would refuse a network's because the host has its route already. An
 // engine has nothing to say that is not known (see IPAM).
 func (p *IPAM) IPAMCapabilities(context.Context) (cnm.IPAMCapabilities, error) {
-	return cnm.IPAMCapabilities{LocalSpace: p.local(), GlobalSpace: p.global()}, nil
+	return cnm.IPAMCapabilities{LocalSpace: p.space(), GlobalSpace: p.space()}, nil
 }
 
 func (p *IPAM) dir() string                  { return filepath.Join(p.StateDir, "pools") }

@@ -42,6 +42,7 @@ func (n *network) options() (*options, error) { return parseOptions(n.Asked.Opti
 // CreateNetwork makes the network: it finds, takes or makes the chain, and sees that it
 // could run. Nothing of it is in the kernel before the first endpoint.
 func (d *Driver) CreateNetwork(ctx context.Context, asked *cnm.Network) error {
+	d.refused.took()
 	release, err := d.networks.hold(ctx, string(asked.ID))
 	if err != nil {
 		return err

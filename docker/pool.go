@@ -93,7 +93,13 @@ func (p *IPAM) networkPool(network string, r *cnm.PoolRequest) (*cnm.Pool, error
 		return nil, err
 	}
 	name := poolName{Network: network, Subnet: offer.Subnet, Range: within}
+	if !r.Subnet.IsValid() && p.asked.endlessly(name, p.now()) {
+		return nil, fmt.Errorf("network %s has the subnet %s, which the host has a route to: this engine takes it only by name: add --subnet %s", network, offer.Subnet, offer.Subnet)
+	}
 	answer := &cnm.Pool{ID: name.ID(), Subnet: offer.Subnet, Gateway: gatewayOf(offer)}
+	if !r.Subnet.IsValid() && !r.IPv6 && p.refused.again(name.ID(), p.now()) {
+		answer.Subnet = everything4()
+	}
 	return answer, p.handOut(name, alone.Raw)
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/cnm"
@@ -114,6 +115,31 @@ func TestRequestPoolUntilFull(t *testing.T) {
 		}
 		_, err := p.RequestPool(t.Context(), &cnm.PoolRequest{})
 		wantError(t, "one more", err, "no subnet of length 24 is free in 10.210.0.0/22")
+	})
+}
+
+// An engine that asks again because the host has a route to the subnet is told how to
+// get it.
+func TestRequestPoolWithoutEnd(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		writeIPAMNetworks(t)
+		p, now := testIPAM(t), time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+		p.Now = func() time.Time { return now }
+		request, other := cnm.PoolRequest{Options: ofNetwork("prod")}, cnm.PoolRequest{Options: ofNetwork("small")}
+		for range askingMost {
+			mustPool(t, p, request)
+		}
+		_, err := p.RequestPool(t.Context(), &request)
+		wantError(t, "one more", err, "this engine takes it only by name: add --subnet 10.1.0.0/16")
+		request.Subnet = prefixOf("10.1.0.0/16")
+		mustPool(t, p, request)
+		mustPool(t, p, other)
+		request.Subnet = prefixOf("")
+		now = now.Add(2 * askingTime)
+		mustPool(t, p, request)
+		if pools, err := p.HeldPools(); len(pools) != 2 || pools[0].Count+pools[1].Count != askingMost+3 {
+			t.Errorf("pools %v, %v; want the refused one not counted", pools, err)
+		}
 	})
 }
 

@@ -119,6 +119,9 @@ func TestDockerOwnChain(t *testing.T) {
 		d.withSeamd()
 		d.network(prodNetwork) // with the firewall's static rules, which stay
 		d.listenOutside()
+		d.create("inline", "--opt", "seam.conflist="+ptp, "--ipam-driver", "null")
+		d.docker("run", "--rm", "--network", "inline", image, "true") // the lock of host-local's leases stays
+		d.docker("network", "rm", "inline")
 		before := d.footprint()
 		d.create("plain")
 		d.create("subnet", "--subnet", "10.75.0.0/24", "--ip-range", "10.75.0.128/25", "--gateway", "10.75.0.254")

@@ -54,6 +54,7 @@ func TestDockerForeignPlugins(t *testing.T) {
 			d.must(os.WriteFile(filepath.Join(binDir, name), []byte(script), 0o755))
 		}
 		d.withSeamd()
+		d.network(prodNetwork) // with the firewall's static rules, which stay
 		d.network(foreignNetwork)
 		before := d.footprint()
 		d.create("prod", d.itsAddresses("foreign", "10.76.0.0/24")...)

@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -54,7 +55,7 @@ func (p *pod) asks(address, want string) {
 	p.Helper()
 	p.eventually(func() error {
 		got, err := p.try("exec", "--sync", p.container, "wget", "-qO-", url(address))
-		if err == nil && got != want {
+		if got = strings.TrimSpace(got); err == nil && got != want {
 			err = fmt.Errorf("pod asks %s: %q, want %q", address, got, want)
 		}
 		return err

@@ -12,26 +12,28 @@ func TestDockerWishes(t *testing.T) {
 		d.withSeamd()
 		d.network(prodNetwork)
 		before := d.footprint()
-		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 		const wish = "seam.bandwidth=ingress=8M,egress=4M"
 		for name, run := range map[string][]string{
 			"option": webArgs("web", "", "--network", `name=prod,"driver-opt=`+wish+`"`),
 			"label":  webArgs("web", "prod", "--label", wish),
 		} {
 			d.sub(name, func(d *docker) {
+				d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 				d.docker(run...)
 				d.limited()
 				d.docker("restart", "web")
 				d.limited()
 				d.remove("web")
+				d.docker("network", "rm", "prod")
 				if set := d.run("tc", "qdisc"); strings.Contains(set, "tbf") {
 					d.Errorf("the limits have outlived the container:\n%s", set)
 				}
 			})
 		}
+		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 		d.web("web", "none")
 		d.docker("network", "disconnect", "none", "web")
-		d.docker("network", "connect", "--driver-opt", wish, "prod", "web")
+		d.docker("network", "connect", "--driver-opt", `"`+wish+`"`, "prod", "web")
 		d.limited()
 		d.remove("web")
 		d.docker("network", "rm", "prod")
