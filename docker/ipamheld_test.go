@@ -132,19 +132,21 @@ func TestIPAMHeld(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		writeIPAMNetworks(t)
 		p, now := testIPAM(t), time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
-		p.Now = func() time.Time { now = now.Add(time.Second); return now }
+		p.Now = func() time.Time { return now }
 		id := mustPool(t, p, cnm.PoolRequest{Options: ofNetwork("small")}).ID
+		now = now.Add(time.Second)
 		mustAddress(t, p, id, "10.2.0.4")
 		held, err := p.Held()
-		want := []Lease{{Pool: id, Network: "small", Address: addrOf("10.2.0.4"), Since: time.Date(2026, 1, 2, 3, 4, 8, 6, time.UTC)}}
+		want := []Lease{{Pool: id, Network: "small", Address: addrOf("10.2.0.4"), Since: time.Date(2026, 1, 2, 3, 4, 6, 6, time.UTC)}}
 		if diff := cmp.Diff(want, held, netipValues); diff != "" || err != nil {
 			t.Fatalf("error %v, held (-want +got):\n%s", err, diff)
 		}
 		pools, err := p.HeldPools()
-		if diff := cmp.Diff([]HeldPool{{ID: id, Count: 1, Since: time.Date(2026, 1, 2, 3, 4, 7, 6, time.UTC)}}, pools); diff != "" || err != nil {
+		if diff := cmp.Diff([]HeldPool{{ID: id, Count: 1, Since: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}}, pools); diff != "" || err != nil {
 			t.Fatalf("error %v, pools (-want +got):\n%s", err, diff)
 		}
 		mustRelease(t, p, id, "10.2.0.4")
+		now = now.Add(time.Second)
 		mustAddress(t, p, id, "10.2.0.4")
 		if err := p.Free(t.Context(), held[0]); err != nil {
 			t.Error(err)

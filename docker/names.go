@@ -2,6 +2,8 @@ package docker
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/seamnet/seam"
@@ -28,8 +30,12 @@ func (d *Driver) whose(ctx context.Context, e *endpoint) *who {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	c, err := d.conf.Engine.Container(ctx, e.Asked.Network, e.Asked.ID)
-	if err != nil {
-		d.conf.Log.Warn("engine does not say whose the endpoint is: its labels are not heeded", "endpoint", short(e.id()), "err", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // one that is not the engine's, which is asked: another engine runs on this host
+		d.conf.Log.Debug("engine does not know the endpoint", "endpoint", short(e.id()), "err", err)
+		return nil
+	case err != nil:
+		d.conf.Log.Warn("engine does not say whose the endpoint is: the container's labels are not heeded", "endpoint", short(e.id()), "err", err)
 		if ctx.Err() != nil {
 			d.setSilent(time.Now().Add(silence))
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/docker/ahead"
 )
 
 func (c *cli) lsCommand() *cobra.Command {
@@ -59,7 +60,8 @@ type attachment struct {
 	NetNS     string     `json:"netns,omitempty"`
 	Addresses []string   `json:"addresses"`
 	Ports     []string   `json:"ports,omitempty"`
-	Created   *time.Time `json:"created,omitempty"` // absent: not known
+	Created   *time.Time `json:"created,omitempty"`  // absent: not known
+	Reserved  bool       `json:"reserved,omitempty"` // only addresses, for a container of Docker's
 	Stale     bool       `json:"stale"`
 	File      string     `json:"file"`
 }
@@ -104,6 +106,7 @@ func (c *cli) records() ([]seam.Record, error) {
 
 func (c *cli) describe(r *seam.Record) attachment {
 	a := attachment{Attachment: r.Attachment, Name: r.Name, NetNS: r.NetNS, Addresses: []string{}, Stale: !r.Alive(), File: r.File}
+	a.Reserved = r.IfName == ahead.IfName
 	if r.Result != nil {
 		for _, ip := range r.Result.PodIPs(r.IfName) {
 			a.Addresses = append(a.Addresses, ip.Address.String())
@@ -151,7 +154,9 @@ func networkLines(networks []*seam.Network, attachments []attachment, only func(
 		if find(a.Network) < 0 {
 			lines = append(lines, networkLine{Name: a.Network})
 		}
-		lines[find(a.Network)].Containers++
+		if !a.Reserved {
+			lines[find(a.Network)].Containers++
+		}
 	}
 	return lines
 }
@@ -181,11 +186,21 @@ func (c *cli) printListing(l *listing, whole bool) error {
 	}
 	fmt.Fprintln(c.out)
 	t = newTable("CONTAINER", "NAME", "INTERFACE", "NETWORK", "ADDRESS", "PORTS", "AGE", "STATE")
-	for _, a := range l.Attachments {
+	for _, a := range withoutUsed(l.Attachments) {
 		t.row(shortID(a.ContainerID, whole), a.Name, a.IfName, a.Network, strings.Join(a.Addresses, ","), strings.Join(a.Ports, ","), ageOf(a), stateOf(a))
 	}
 	t.print(c.out)
 	return nil
+}
+
+// withoutUsed leaves out reservations of addresses that a container has by now.
+func withoutUsed(all []attachment) []attachment {
+	used := func(a attachment) bool {
+		return slices.ContainsFunc(all, func(b attachment) bool {
+			return !b.Reserved && b.Network == a.Network && slices.ContainsFunc(b.Addresses, func(s string) bool { return slices.Contains(a.Addresses, s) })
+		})
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(a attachment) bool { return a.Reserved && used(a) })
 }
 
 // sayNone says what the listing lacks, and what to do, to people.
@@ -217,8 +232,11 @@ func ageOf(a attachment) string {
 }
 
 func stateOf(a attachment) string {
-	if a.Stale {
+	switch {
+	case a.Stale:
 		return "stale"
+	case a.Reserved:
+		return "reserved"
 	}
 	return "attached"
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/docker"
 	"github.com/seamnet/seam/docker/engine"
 )
 
@@ -33,6 +34,7 @@ type dockerFlags struct {
 	engine           string
 	listen           string
 	timeout          time.Duration
+	collectEvery     time.Duration
 	log              logFlags
 }
 
@@ -72,6 +74,7 @@ func (c *cli) dockerCommand() *cobra.Command {
 	fl.StringVar(&f.engine, "engine", engine.DefaultHost, "`address` of the engine's API, unix://PATH or tcp://HOST:PORT; '' asks none")
 	fl.StringVar(&f.listen, "listen", "", "`address` of /healthz and /metrics, HOST:PORT or unix:PATH; '' has none")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Second, "longest `time` until a call is answered: the engine itself waits for ever")
+	fl.DurationVar(&f.collectEvery, "collect-every", docker.DefaultCollectEvery, "`time` between two questions to the engine for what it has forgotten; what it does not have twice is removed")
 	f.log.add(cmd)
 	return cmd
 }
@@ -115,6 +118,9 @@ func (f *dockerFlags) settle() error {
 	}
 	if f.timeout <= 0 {
 		return usage("", "--timeout %v: must be more than 0", f.timeout)
+	}
+	if f.collectEvery <= 0 {
+		return usage("", "--collect-every %v: must be more than 0", f.collectEvery)
 	}
 	return nil
 }

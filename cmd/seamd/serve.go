@@ -42,7 +42,8 @@ func (c *cli) docker(ctx context.Context, f *dockerFlags, log *slog.Logger) erro
 	plugins := cni.Path{Dirs: f.binDirs, Builtins: all.Registry(host), Self: seamProgram.path(), Stderr: c.err}
 	conf := docker.Config{
 		Name: f.name, StateDir: f.stateDir, RunDir: f.runDir, ConfDir: f.confDir, Log: log,
-		Runtime: &seam.Runtime{Plugins: plugins, CacheDir: f.cacheDir, Trace: m.step},
+		Runtime:      &seam.Runtime{Plugins: plugins, CacheDir: f.cacheDir, Trace: m.step},
+		CollectEvery: f.collectEvery,
 	}
 	if client != nil { // a nil pointer would be an engine that is there
 		conf.Engine = client
