@@ -6,16 +6,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
-	"github.com/seamnet/seam/link"
-	"github.com/seamnet/seam/netns"
 )
 
 // attach runs the chain for the endpoint in the namespace at netNS.
@@ -164,12 +160,9 @@ func (d *Driver) detach(ctx context.Context, e *endpoint) error {
 	if err != nil {
 		return err
 	}
-	netNS := e.Sandbox
-	if e.Staged {
-		netNS = d.staging(e)
-		if err := d.bringBack(e); err != nil {
-			return err
-		}
+	netNS, err := d.bringBack(e)
+	if err != nil {
+		return err
 	}
 	if err := d.conf.Runtime.Detach(ctx, chain, e.container(netNS)); err != nil {
 		return err
@@ -194,56 +187,15 @@ var ownMAC = []string{"bridge", "macvlan", "ptp", "vlan", "dummy", "tap"}
 
 func choosesMAC(chain *seam.Network) bool { return slices.Contains(ownMAC, chain.Plugins[0].Type) }
 
-// newMAC returns a MAC for the endpoint: local, unicast, and always the same.
-func newMAC(e *endpoint) net.HardwareAddr {
-	sum := sha256.Sum256([]byte(e.Asked.ID))
+// newMAC returns a MAC for the endpoint: local, unicast, and always the same for an
+// address, as Docker's own are: who knew the address's last owner goes on with the next one.
+func newMAC(e *endpoint, chain *seam.Network) net.HardwareAddr {
+	of := chain.Name + "/" + e.id()
+	if addresses := e.addresses(); len(addresses) > 0 {
+		of = chain.Name + "/" + addresses[0].Addr().String()
+	}
+	sum := sha256.Sum256([]byte(of))
 	mac := net.HardwareAddr(sum[:6])
 	mac[0] = mac[0]&^1 | 2
 	return mac
-}
-
-// sysctlsOption is what --driver-opt says of the interface's settings, KEY=VALUE[,...], with
-// IFNAME for its name. An engine that moves the link itself sets them.
-const sysctlsOption = "com.docker.network.endpoint.sysctls"
-
-// finish makes of the link what the engine was told, and would make of one that it
-// moves itself.
-func (d *Driver) finish(ns *netns.Namespace, e *endpoint) error {
-	h, err := link.In(ns)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	l, err := h.ByName(e.IfName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // a chain without a link: a userspace interface, say
-	}
-	if err != nil {
-		return err
-	}
-	if mac := e.mac(); mac != nil && !slices.Equal(mac, l.MAC) {
-		if err := h.Set(l, link.Change{MAC: mac}); err != nil {
-			return err
-		}
-	}
-	return setSysctls(ns, e.Asked.Options[sysctlsOption], e.IfName)
-}
-
-func setSysctls(ns *netns.Namespace, list, ifName string) error {
-	if list == "" {
-		return nil
-	}
-	return ns.Do(func() error {
-		for setting := range strings.SplitSeq(list, ",") {
-			key, value, _ := strings.Cut(setting, "=")
-			if !strings.Contains(key, ".IFNAME.") {
-				return fmt.Errorf("--driver-opt %s=%s: must be net.FAMILY.conf.IFNAME.KEY=VALUE", sysctlsOption, list)
-			}
-			path := strings.ReplaceAll(key, ".", "/")
-			if err := link.Sysctl(strings.Replace(path, "IFNAME", ifName, 1)).Set(value); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

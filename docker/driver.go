@@ -104,8 +104,16 @@ func (d *Driver) open() (err error) {
 	}
 	d.desk = &ahead.Desk{Runtime: d.conf.Runtime, NetNS: filepath.Join(d.conf.RunDir, "empty")}
 	d.IPAM = &IPAM{Name: d.conf.Name, Desk: d.desk, ConfDir: d.conf.ConfDir, StateDir: d.conf.StateDir, Now: d.conf.Runtime.Now}
+	ctx, cancel := context.WithTimeout(context.Background(), restoreTime)
+	defer cancel()
+	if err := d.IPAM.Restore(ctx); err != nil {
+		d.conf.Log.Error("addresses not as they were", "err", err)
+	}
 	return nil
 }
+
+// restoreTime bounds what is done before engines are answered.
+const restoreTime = 10 * time.Second
 
 // Close lets go of the driver's folders. What Run does must have ended.
 func (d *Driver) Close() error {

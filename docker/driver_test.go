@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -143,6 +144,25 @@ func ip(t *testing.T, p *netnstest.Pod, args string) string {
 	return string(out)
 }
 
+// carry is what an engine does with a link that it is handed.
+func carry(t *testing.T, box *netnstest.Pod, j *cnm.Joined, address, name string) {
+	t.Helper()
+	run(t, "ip", "link", "set", j.Link.Name, "netns", filepath.Base(box.Path), "name", name)
+	ip(t, box, "addr add "+address+" dev "+name)
+	ip(t, box, "link set "+name+" up")
+	for _, r := range j.Routes {
+		ip(t, box, "route add "+r.Dst.String()+" via "+r.NextHop.String())
+	}
+	ip(t, box, "route add default via "+j.Gateways[0].String())
+}
+
+func setting(t *testing.T, box *netnstest.Pod, file string) string {
+	t.Helper()
+	var got []byte
+	must(t, box.NS.Do(func() (err error) { got, err = os.ReadFile("/proc/sys/net/ipv4/conf/" + file); return err }))
+	return strings.TrimSpace(string(got))
+}
+
 func TestJoinLive(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		d := newDriver(t)
@@ -150,19 +170,17 @@ func TestJoinLive(t *testing.T) {
 		d.endpoint(t, "aaaa", cnm.Endpoint{Interface: cnm.Interface{Addresses: []netip.Prefix{netip.MustParsePrefix("172.30.0.7/16")}}})
 		box := sandbox(t, "box")
 		j := d.joins(t, "aaaa", box.Path)
-		if fmt.Sprint(j.Gateways) != "[172.30.0.1]" || j.Link != nil || j.NoGatewayService {
+		if fmt.Sprint(j.Gateways, j.Routes) != "[172.30.0.1] [{10.99.0.0/16 172.30.0.1}]" || j.Link == nil || j.NoGatewayService {
 			t.Errorf("joined: %+v", j)
 		}
-		if got := ip(t, box, "-4 -o addr show dev eth0"); !strings.Contains(got, "172.30.0.7/16") {
-			t.Errorf("addresses: %s", got)
-		}
-		if got := ip(t, box, "route show default"); got != "" {
-			t.Errorf("default route %s is the engine's to make", got)
-		}
-		if got := ip(t, box, "route show 10.99.0.0/16"); !strings.Contains(got, "via 172.30.0.1") {
-			t.Errorf("route: %q", got)
+		carry(t, box, j, "172.30.0.7/16", "eth0")
+		d.busy.Wait()
+		if got := setting(t, box, "eth0/arp_filter"); got != "1" {
+			t.Errorf("arp_filter %s, want 1: the engine does not carry it over", got)
 		}
 		podReaches(t, "10.61.0.", "172.30.0.7")
+		must(t, d.Leave(context.Background(), nets, "aaaa"))
+		ip(t, box, "link set eth0 netns "+strconv.Itoa(os.Getpid())+" name "+j.Link.Name)
 		d.leaves(t, "aaaa")
 		if got := ip(t, box, "-o link"); strings.Contains(got, "eth0") {
 			t.Errorf("left: %s", got)
@@ -187,19 +205,14 @@ func TestJoinLater(t *testing.T) {
 			t.Fatalf("joined: %+v", j)
 		}
 		box := sandbox(t, "later")
-		run(t, "ip", "link", "set", j.Link.Name, "netns", "later", "name", "eth7")
-		ip(t, box, "addr add 10.61.0.2/24 dev eth7")
-		ip(t, box, "link set eth7 address "+i.MAC.String())
-		ip(t, box, "link set eth7 up")
-		ip(t, box, "route add default via 10.61.0.1")
+		carry(t, box, j, "10.61.0.2/24", "eth7")
 		d.busy.Wait()
 		for file, want := range map[string]string{"all/log_martians": "1", "eth7/arp_filter": "1"} {
-			var got []byte
-			must(t, box.NS.Do(func() (err error) { got, err = os.ReadFile("/proc/sys/net/ipv4/conf/" + file); return err }))
-			if strings.TrimSpace(string(got)) != want {
+			if got := setting(t, box, file); got != want {
 				t.Errorf("%s: %s, want %s", file, got, want)
 			}
 		}
+		run(t, filepath.Join(os.Getenv(programsKey), "seam"), "--plugin-dir", os.Getenv(programsKey), "check", "--all")
 		records, err := d.conf.Runtime.Attachments()
 		must(t, err)
 		for _, r := range records {
@@ -207,7 +220,8 @@ func TestJoinLater(t *testing.T) {
 				t.Errorf("record: %+v", r)
 			}
 		}
-		ip(t, box, "link set eth7 netns 1 name "+j.Link.Name)
+		must(t, d.Leave(context.Background(), nets, "bbbb"))
+		ip(t, box, "link set eth7 netns "+strconv.Itoa(os.Getpid())+" name "+j.Link.Name)
 		d.leaves(t, "bbbb")
 		must(t, d.DeleteNetwork(context.Background(), nets))
 		if records, _ := d.conf.Runtime.Attachments(); len(records) > 0 {

@@ -34,12 +34,12 @@ type endpoint struct {
 	IfName string            `json:"ifname,omitempty"`
 	Ports  []cni.PortMapping `json:"ports,omitempty"` // published
 
-	Staged  bool        `json:"staged,omitempty"`  // the chain ran in a staging namespace
+	Staged  bool        `json:"staged,omitempty"`  // the chain ran in a staging namespace, not in the sandbox
 	Sandbox string      `json:"sandbox,omitempty"` // that was joined; empty: none
 	Joined  *cnm.Joined `json:"joined,omitempty"`  // what was answered then
 
-	// Rest is what the engine does not carry over from the staging namespace, until it
-	// was added to the sandbox.
+	// Rest is what the engine does not carry over with the interface, until it was added to
+	// the sandbox.
 	Rest *link.Snapshot `json:"rest,omitempty"`
 
 	Deleted bool   `json:"deleted,omitempty"` // by the engine, which does not ask again: see Run
@@ -121,25 +121,33 @@ func (d *Driver) settle(ctx context.Context, n *network, e *endpoint) error {
 		return err // a mistake in the options is told before anything is made
 	}
 	e.Answer = &cnm.Interface{}
+	if can, _ := d.desk.CanAsk(chain); len(e.Asked.Interface.Addresses) == 0 && can {
+		if err := d.reserve(ctx, chain, e, w.IPs); err != nil {
+			return err
+		}
+	}
+	if err := e.chooseMAC(chain, w.MAC); err != nil {
+		return err
+	}
+	if len(e.addresses()) == 0 {
+		return d.rehearse(ctx, n, chain, e)
+	}
+	if _, err := d.pinned(n, e, chain); err != nil {
+		return err
+	}
+	return d.endpoints.put(e.id(), e)
+}
+
+// chooseMAC chooses the MAC that the engine did not: the one that is wished, or any.
+func (e *endpoint) chooseMAC(chain *seam.Network, wished string) (err error) {
 	switch {
 	case e.Asked.Interface.MAC != nil:
-	case w.MAC != "":
-		if e.Answer.MAC, err = net.ParseMAC(w.MAC); err != nil {
-			return err
-		}
+	case wished != "":
+		e.Answer.MAC, err = net.ParseMAC(wished)
 	case choosesMAC(chain):
-		e.Answer.MAC = newMAC(e)
+		e.Answer.MAC = newMAC(e, chain)
 	}
-	if len(e.Asked.Interface.Addresses) > 0 {
-		if _, err := d.pinned(n, e, chain); err != nil {
-			return err
-		}
-		return d.endpoints.put(e.id(), e)
-	}
-	if can, _ := d.desk.CanAsk(chain); can {
-		return d.reserve(ctx, chain, e, w.IPs)
-	}
-	return d.rehearse(ctx, n, chain, e)
+	return err
 }
 
 // reserve asks the chain's IPAM for the addresses, without the interface.
@@ -161,10 +169,8 @@ func (d *Driver) reserve(ctx context.Context, chain *seam.Network, e *endpoint, 
 		return err
 	}
 	e.Lease = lease
-	if e.Answer.Addresses, err = oneOfEach(prefixes(lease.IPs)); err != nil {
-		return err
-	}
-	return d.endpoints.put(e.id(), e)
+	e.Answer.Addresses, err = oneOfEach(prefixes(lease.IPs))
+	return err
 }
 
 // rehearse runs the chain in a staging namespace, because it cannot say addresses

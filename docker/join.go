@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/cnm"
 	"github.com/seamnet/seam/link"
@@ -19,7 +18,9 @@ import (
 )
 
 // Join attaches the endpoint to the sandbox, or, where the engine mounts that only later,
-// to a staging namespace from which the engine moves the interface on.
+// to a staging namespace, and hands the interface to the engine: it gives it a name beside
+// those of other networks, addresses and routes, and brings it back in the end. What it does
+// not carry over is added as soon as the interface is in the sandbox.
 func (d *Driver) Join(ctx context.Context, j *cnm.Join) (*cnm.Joined, error) {
 	n, err := d.known(j.Network)
 	if err != nil {
@@ -41,50 +42,45 @@ func (d *Driver) Join(ctx context.Context, j *cnm.Join) (*cnm.Joined, error) {
 			return nil, err
 		}
 	}
-	joined, err := d.join(ctx, n, e, j.Sandbox)
-	if err != nil {
+	if err := d.join(ctx, n, e, j.Sandbox); err != nil {
 		return nil, withUndo(err, d.detach(context.WithoutCancel(ctx), e))
 	}
-	return joined, nil
+	return e.Joined, nil
 }
 
-func (d *Driver) join(ctx context.Context, n *network, e *endpoint, sandbox string) (*cnm.Joined, error) {
+func (d *Driver) join(ctx context.Context, n *network, e *endpoint, sandbox string) error {
 	c := d.whose(ctx, e)
 	if c != nil {
 		e.Name = c.Name
 	}
 	ns, err := netns.Open(sandbox)
-	lives := err == nil
-	if lives {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil {
 		defer ns.Close()
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
 	}
+	lives := err == nil
 	e.Sandbox = sandbox
-	if !lives || e.Staged {
-		if err := d.ready(ctx, n, e, c); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case !lives:
-		e.Joined, err = d.handOver(e)
-	case e.Staged:
-		e.Joined, err = d.carryOver(ctx, n, e, ns, c)
-	default:
-		e.Joined, err = d.enter(ctx, n, e, ns, c)
+	if lives && !e.Staged {
+		err = d.enter(ctx, n, e, ns, c)
+	} else {
+		err = d.ready(ctx, n, e, c)
 	}
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if e.Joined, err = d.handOver(n, e); err != nil {
+		return err
 	}
 	d.closeWayOut(n, e.Joined)
 	if err := d.endpoints.put(e.id(), e); err != nil {
-		return nil, err
+		return err
 	}
 	if e.Rest != nil {
 		d.await(e)
 	}
-	return e.Joined, nil
+	return nil
 }
 
 // closeWayOut keeps the engine from adding one where the network has none, or where it
@@ -97,41 +93,26 @@ func (d *Driver) closeWayOut(n *network, j *cnm.Joined) {
 }
 
 // enter runs the chain in the sandbox.
-func (d *Driver) enter(ctx context.Context, n *network, e *endpoint, ns *netns.Namespace, c *who) (*cnm.Joined, error) {
+func (d *Driver) enter(ctx context.Context, n *network, e *endpoint, ns *netns.Namespace, c *who) error {
 	chain, err := d.chain(n)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	inside, err := link.In(ns)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer inside.Close()
-	if e.IfName, err = d.nameInside(inside, n, e, c); err != nil {
-		return nil, err
+	if e.IfName, err = nameInside(inside, n, e); err != nil {
+		return err
 	}
-	if _, err := d.attach(ctx, n, chain, e, e.Sandbox, c); err != nil {
-		return nil, err
-	}
-	if err := d.finish(ns, e); err != nil {
-		return nil, err
-	}
-	gateways, err := takeWayOut(inside, e.IfName)
-	if err != nil {
-		return nil, err
-	}
-	if len(gateways) > 0 {
-		if err := d.revise(ctx, e, func(r *seam.Record) { r.Result.Routes = withoutDefault(r.Result.Routes) }); err != nil {
-			return nil, err
-		}
-	}
-	return &cnm.Joined{Gateways: gateways}, nil
+	_, err = d.attach(ctx, n, chain, e, e.Sandbox, c)
+	return err
 }
 
 // nameInside returns the interface's name in the sandbox: the one that the user chose, or
-// the first ethN that is free and that the engine will not give to one of its own. The
-// engine does not look what is there: it counts.
-func (d *Driver) nameInside(inside *link.Handle, n *network, e *endpoint, c *who) (string, error) {
+// the first ethN that is free, which is what the engine will call it.
+func nameInside(inside *link.Handle, n *network, e *endpoint) (string, error) {
 	if e.Asked.Name != "" {
 		return e.Asked.Name, nil
 	}
@@ -139,7 +120,7 @@ func (d *Driver) nameInside(inside *link.Handle, n *network, e *endpoint, c *who
 	if err != nil {
 		return "", err
 	}
-	for i := d.foreign(c); ; i++ {
+	for i := 0; ; i++ {
 		name := prefix + strconv.Itoa(i)
 		_, err := inside.ByName(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -160,30 +141,10 @@ func (n *network) ifPrefix() (string, error) {
 	return cmp.Or(o.IfPrefix, "eth"), nil
 }
 
-// foreign returns how many of the container's networks are other drivers'.
-func (d *Driver) foreign(c *who) (count int) {
-	if c == nil {
-		return 0
-	}
-	for id := range c.Networks {
-		if d.networks.get(string(id)) == nil {
-			count++
-		}
-	}
-	return count
-}
-
 // takeWayOut removes the link's default routes and returns their gateways: which of a
 // container's networks is its way out the engine decides, and then makes the route, for
 // which there must not be one.
-func takeWayOut(h *link.Handle, name string) ([]netip.Addr, error) {
-	l, err := h.ByName(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
+func takeWayOut(h *link.Handle, l link.Link) ([]netip.Addr, error) {
 	routes, err := h.Routes(l)
 	if err != nil {
 		return nil, err
@@ -219,9 +180,8 @@ func withoutDefault(routes []cni.Route) []cni.Route {
 	})
 }
 
-// Leave detaches the endpoint from its sandbox. One whose chain ran in a staging
-// namespace stays attached until DeleteEndpoint: in between the engine brings the interface
-// back.
+// Leave prepares for what comes next: the engine brings the interface back, and then calls
+// DeleteEndpoint.
 func (d *Driver) Leave(ctx context.Context, _ cnm.NetworkID, id cnm.EndpointID) error {
 	release, err := d.endpoints.hold(ctx, string(id))
 	if err != nil {
@@ -229,8 +189,8 @@ func (d *Driver) Leave(ctx context.Context, _ cnm.NetworkID, id cnm.EndpointID) 
 	}
 	defer release()
 	e := d.endpoints.get(string(id))
-	if e == nil || e.Staged {
+	if e == nil || e.Sandbox == "" {
 		return nil
 	}
-	return d.detach(ctx, e)
+	return d.dropName(e)
 }

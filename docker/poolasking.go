@@ -2,9 +2,9 @@ package docker
 
 import "time"
 
-// A poolAsking notices that an engine asks for a pool without end. Before 28 one does that
-// when the host has a route to the subnet that it was given, because it expects to be given
-// another; but a network of the host's has no other, and usually has routes as it has pods.
+// A poolAsking notices that an engine asks for a pool without end, where refusals do not help:
+// for IPv6. Before 28 one does that when the host has a route to the subnet that it was given,
+// because it expects to be given another; but a network of the host's has no other.
 //
 // Its caller excludes other calls.
 type poolAsking struct {

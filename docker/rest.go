@@ -18,7 +18,7 @@ const (
 	restTime = 2 * time.Minute
 
 	// restPause is between two looks.
-	restPause = 5 * time.Millisecond
+	restPause = 2 * time.Millisecond
 )
 
 // await adds what the engine does not carry over, as soon as the sandbox lives.
@@ -73,8 +73,11 @@ func (d *Driver) tryRest(ctx context.Context, e *endpoint, tag string) (done boo
 		return false, err
 	}
 	defer inside.Close()
-	l, err := arrived(inside, tag)
-	if err != nil || l == nil {
+	l, err := find(inside, tag)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !l.Up { // an engine that has done with it sets it up
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
 	release, err := d.endpoints.hold(ctx, e.id())
@@ -86,7 +89,7 @@ func (d *Driver) tryRest(ctx context.Context, e *endpoint, tag string) (done boo
 	if now == nil || now.Rest == nil || now.Sandbox != e.Sandbox {
 		return true, nil
 	}
-	return true, d.addTo(ctx, now, sandbox, inside, l)
+	return true, d.addTo(ctx, now, sandbox, inside, &l)
 }
 
 // stillWaits reports whether the endpoint is to be in the sandbox still.
@@ -95,80 +98,100 @@ func (d *Driver) stillWaits(e *endpoint) bool {
 	return now != nil && !now.Deleted && now.Rest != nil && now.Sandbox == e.Sandbox
 }
 
-// arrived returns the interface when the engine has done with it, which it shows by
-// setting it up.
-func arrived(inside *link.Handle, tag string) (*link.Link, error) {
-	links, err := inside.List()
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(links, func(l link.Link) bool { return l.Alias == tag && l.Up })
-	if i < 0 {
-		return nil, nil
-	}
-	return &links[i], nil
-}
-
 func (d *Driver) addTo(ctx context.Context, e *endpoint, sandbox *netns.Namespace, inside *link.Handle, l *link.Link) error {
-	err := d.inStaging(e, func(staging *link.Handle) error {
-		_, err := staging.MoveAll(inside, nil)
-		return err
-	})
-	restored := inside.Restore(e.Rest, link.RestoreOptions{Names: map[string]string{e.IfName: l.Name}, SkipDefaultRoutes: true})
-	if err := errors.Join(err, restored); err != nil {
-		return err
+	var errs []error
+	if e.Staged { // further links
+		errs = append(errs, within(d.staging(e), func(staging *link.Handle) error {
+			_, err := staging.MoveAll(inside, nil)
+			return err
+		}))
 	}
-	return d.moved(ctx, e, sandbox, l.Name)
+	errs = append(errs, inside.Restore(e.Rest, link.RestoreOptions{Names: map[string]string{e.IfName: l.Name}, SkipDefaultRoutes: true}))
+	if l.Name != e.IfName {
+		// The plugins know it by that name. Where another link has it they do not find it.
+		if err := inside.AddAltName(*l, e.IfName); !errors.Is(err, fs.ErrExist) {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, d.moved(ctx, e, sandbox))
+	return errors.Join(errs...)
 }
 
-// bringBack returns the interface to a staging namespace, for the chain to take it away
-// there: from the host's, where the engine leaves it, or from the sandbox.
-func (d *Driver) bringBack(e *endpoint) error {
-	if e.Sandbox == "" {
-		return nil // it never left
-	}
+// dropName takes away the second name that addTo gave, with which the interface could
+// not be brought back to a namespace where another link is called so.
+func (d *Driver) dropName(e *endpoint) error {
 	tag, err := e.tag()
 	if err != nil {
 		return err
 	}
-	if l, err := d.host.ByName(sourceName(e)); err == nil {
-		return d.takeBack(e, d.host, l, tag)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	err = within(e.Sandbox, func(inside *link.Handle) error {
-		links, err := inside.List()
-		if err != nil {
+		l, err := find(inside, tag)
+		if err != nil || l.Name == e.IfName {
 			return err
 		}
-		i := slices.IndexFunc(links, func(l link.Link) bool { return l.Alias == tag })
-		if i < 0 {
-			return fmt.Errorf("interface %s: %w", tag, fs.ErrNotExist)
-		}
-		return d.takeBack(e, inside, links[i], tag)
+		return inside.DeleteAltName(l, e.IfName)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it ended with its namespace
+		return nil
 	}
 	return err
 }
 
-func (d *Driver) takeBack(e *endpoint, from *link.Handle, l link.Link, tag string) error {
-	ns, err := netns.Open(d.staging(e))
-	if e.Rest == nil || errors.Is(err, fs.ErrNotExist) { // the sandbox is mounted there, or nothing
-		if err == nil {
-			ns.Close()
-		}
-		ns, err = d.freshStaging(e)
+// find returns the link with that alias.
+func find(h *link.Handle, tag string) (link.Link, error) {
+	links, err := h.List()
+	if err != nil {
+		return link.Link{}, err
 	}
+	i := slices.IndexFunc(links, func(l link.Link) bool { return l.Alias == tag })
+	if i < 0 {
+		return link.Link{}, fmt.Errorf("interface %s: %w", tag, fs.ErrNotExist)
+	}
+	return links[i], nil
+}
+
+// bringBack returns the interface, under the name that plugins know, to where the chain is
+// to take it away, and the path of that namespace: the sandbox, or if that is gone, or has
+// another link of this name, a staging namespace.
+func (d *Driver) bringBack(e *endpoint) (netNS string, err error) {
+	if e.Staged && (e.Sandbox == "" || e.Rest != nil) {
+		return d.staging(e), d.fetch(e, d.staging(e))
+	}
+	err = d.fetch(e, e.Sandbox)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+		return e.Sandbox, err
+	}
+	ns, err := d.freshStaging(e)
+	if err != nil {
+		return "", err
+	}
+	defer ns.Close()
+	return d.staging(e), d.fetch(e, d.staging(e))
+}
+
+// fetch moves the interface to the namespace at path, from the host's, where the engine
+// leaves it. Where it is in neither, it ended with its namespace.
+func (d *Driver) fetch(e *endpoint, path string) error {
+	ns, err := netns.Open(path)
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
-	staging, err := link.In(ns)
+	l, err := d.host.ByName(sourceName(e))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	defer staging.Close()
-	return from.Move(l, link.Move{To: staging, Name: e.IfName, Alias: tag})
+	to, err := link.In(ns)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	// A move to a name that is taken leaves the link where it should not be.
+	if _, err := to.ByName(e.IfName); err == nil {
+		return fmt.Errorf("%s: %w", e.IfName, fs.ErrExist)
+	}
+	return d.host.Move(l, link.Move{To: to, Name: e.IfName, Alias: l.Alias})
 }

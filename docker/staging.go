@@ -51,13 +51,9 @@ func (d *Driver) ready(ctx context.Context, n *network, e *endpoint, c *who) err
 
 // stage runs the chain in a staging namespace.
 func (d *Driver) stage(ctx context.Context, n *network, chain *seam.Network, e *endpoint, c *who) (*cni.Result, error) {
-	prefix, err := n.ifPrefix()
-	if err != nil {
+	e.Staged = true
+	if err := e.nameStaged(n, c); err != nil {
 		return nil, err
-	}
-	e.Staged, e.IfName = true, prefix+"0"
-	if e.Asked.Name != "" {
-		e.IfName = e.Asked.Name
 	}
 	if err := d.endpoints.put(e.id(), e); err != nil {
 		return nil, err
@@ -71,7 +67,23 @@ func (d *Driver) stage(ctx context.Context, n *network, chain *seam.Network, e *
 	if err != nil {
 		return nil, err
 	}
-	return result, d.finish(ns, e)
+	return result, nil
+}
+
+// nameStaged chooses what the interface is called in a staging namespace: as the engine
+// will call it or, where it may be one of several, a name that no other has, and that is
+// the interface's second one then.
+func (e *endpoint) nameStaged(n *network, c *who) error {
+	prefix, err := n.ifPrefix()
+	switch {
+	case e.Asked.Name != "":
+		e.IfName = e.Asked.Name
+	case c != nil && len(c.Networks) > 1:
+		e.IfName = sourceName(e)
+	default:
+		e.IfName = prefix + "0"
+	}
+	return err
 }
 
 // freshStaging makes the staging namespace anew.
@@ -131,35 +143,59 @@ func (e *endpoint) tag() (string, error) {
 
 // handOver leaves the interface where the engine takes it from, and keeps what the
 // engine does not take.
-func (d *Driver) handOver(e *endpoint) (*cnm.Joined, error) {
+func (d *Driver) handOver(n *network, e *endpoint) (*cnm.Joined, error) {
+	prefix, err := n.ifPrefix()
+	if err != nil {
+		return nil, err
+	}
 	tag, err := e.tag()
 	if err != nil {
 		return nil, err
 	}
 	joined := &cnm.Joined{}
-	err = d.inStaging(e, func(staging *link.Handle) error {
-		l, err := staging.ByName(e.IfName)
+	err = within(d.netNS(e), func(h *link.Handle) error {
+		l, err := h.ByName(e.IfName)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a chain without a link: a userspace interface, say
+		}
 		if err != nil {
 			return err
 		}
-		if joined.Gateways, err = takeWayOut(staging, l.Name); err != nil {
+		if joined.Gateways, err = takeWayOut(h, l); err != nil {
 			return err
 		}
-		if joined.Routes, err = takeRoutes(staging, l); err != nil {
+		if joined.Routes, err = takeRoutes(h, l, e.addresses()); err != nil {
 			return err
 		}
-		if e.Rest, err = d.snapshot(staging); err != nil {
+		if e.Staged {
+			e.Rest, err = d.snapshot(h)
+		} else {
+			e.Rest, err = h.TakeLinkSnapshot(l.Name)
+		}
+		if err != nil {
 			return err
 		}
-		joined.Link = &cnm.Link{Name: sourceName(e), Prefix: "eth", Inside: e.Asked.Name}
-		return staging.Move(l, link.Move{To: d.host, Name: sourceName(e), Alias: tag})
+		if err := d.endpoints.put(e.id(), e); err != nil {
+			return err
+		}
+		joined.Link = &cnm.Link{Name: sourceName(e), Prefix: prefix, Inside: e.Asked.Name}
+		return h.Move(l, link.Move{To: d.host, Name: sourceName(e), Alias: tag})
 	})
 	return joined, err
 }
 
+// netNS is the path of the namespace in which the chain ran.
+func (d *Driver) netNS(e *endpoint) string {
+	if e.Staged {
+		return d.staging(e)
+	}
+	return e.Sandbox
+}
+
 // takeRoutes removes the routes that an engine can make, and returns them: those that are
-// the main table's, by a gateway or on the link, and nothing more.
-func takeRoutes(h *link.Handle, l link.Link) ([]cnm.Route, error) {
+// the main table's, by a gateway or on the link, and nothing more. To the addresses' own
+// subnets the kernel makes one for the engine.
+func takeRoutes(h *link.Handle, l link.Link, addresses []netip.Prefix) ([]cnm.Route, error) {
 	routes, err := h.Routes(l)
 	if err != nil {
 		return nil, err
@@ -167,7 +203,8 @@ func takeRoutes(h *link.Handle, l link.Link) ([]cnm.Route, error) {
 	var taken []cnm.Route
 	for _, r := range routes {
 		plain := r.MTU == 0 && r.AdvMSS == 0 && r.Priority == 0 && !r.Source.IsValid() && !r.OnLink
-		if !isMain(r.Route) || !plain || r.Dst.Bits() == 0 {
+		own := slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Masked() == r.Dst.Masked() })
+		if !isMain(r.Route) || !plain || own || r.Dst.Bits() == 0 {
 			continue
 		}
 		if err := h.DeleteRoute(l, r); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -178,49 +215,19 @@ func takeRoutes(h *link.Handle, l link.Link) ([]cnm.Route, error) {
 	return taken, nil
 }
 
-// carryOver moves all that is in the staging namespace to the sandbox, as the engine
-// would and more.
-func (d *Driver) carryOver(ctx context.Context, n *network, e *endpoint, sandbox *netns.Namespace, c *who) (*cnm.Joined, error) {
-	inside, err := link.In(sandbox)
-	if err != nil {
-		return nil, err
-	}
-	defer inside.Close()
-	name, err := d.nameInside(inside, n, e, c)
-	if err != nil {
-		return nil, err
-	}
-	var gateways []netip.Addr
-	err = d.inStaging(e, func(staging *link.Handle) error {
-		if gateways, err = takeWayOut(staging, e.IfName); err != nil {
+// moved notes that the interface is in the sandbox.
+func (d *Driver) moved(ctx context.Context, e *endpoint, sandbox *netns.Namespace) error {
+	if e.Staged {
+		if err := sandbox.MountAt(d.staging(e), true); err != nil {
 			return err
 		}
-		if e.Rest, err = d.snapshot(staging); err != nil {
-			return err
-		}
-		_, err := staging.MoveAll(inside, map[string]string{e.IfName: name})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := inside.Restore(e.Rest, link.RestoreOptions{Names: map[string]string{e.IfName: name}}); err != nil {
-		return nil, err
-	}
-	return &cnm.Joined{Gateways: gateways}, d.moved(ctx, e, sandbox, name)
-}
-
-// moved notes that the interface is in the sandbox, under that name.
-func (d *Driver) moved(ctx context.Context, e *endpoint, sandbox *netns.Namespace, name string) error {
-	if err := sandbox.MountAt(d.staging(e), true); err != nil {
-		return err
 	}
 	err := d.revise(ctx, e, func(r *seam.Record) {
 		r.NetNS, r.Name = e.Sandbox, e.Name
 		r.Result.Routes = withoutDefault(r.Result.Routes)
 		for i := range r.Result.Interfaces {
-			if in := &r.Result.Interfaces[i]; in.Sandbox != "" && in.Name == e.IfName {
-				in.Name = name
+			if in := &r.Result.Interfaces[i]; in.Sandbox != "" && in.Name == e.IfName && in.MAC != nil && e.mac() != nil {
+				in.MAC = e.mac() // which the engine has set
 			}
 		}
 	})

@@ -3,7 +3,9 @@ package link_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -372,6 +374,49 @@ func BenchmarkSnapshot(b *testing.B) {
 			if err := h.Restore(s, link.RestoreOptions{}); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+}
+
+// TestLinkSnapshot: a link that leaves its namespace and comes back, with what is not its
+// own left alone.
+func TestLinkSnapshot(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		pod := netnstest.NewPod(t, "pod")
+		outside(t, pod, "eth0", "net1")
+		script(t, pod, `
+			ip link set eth0 up
+			ip link set net1 up
+			ip addr add 192.0.2.2/24 dev eth0
+			ip addr add 198.51.100.2/24 dev net1
+			ip addr add 2001:db8::2/64 nodad dev eth0
+			ip route add 10.0.0.0/8 via 192.0.2.1
+			ip route add 10.9.0.0/16 via 198.51.100.1
+			ip route add default via 192.0.2.1 table 100
+			ip rule add from 192.0.2.2 table 100
+			ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent
+			tc qdisc add dev eth0 root tbf rate 1mbit burst 10k latency 10ms
+			sysctl ipv4/conf/eth0/rp_filter=2
+			sysctl ipv4/ip_forward=1`)
+		before := settled(t, pod)
+		h := open(t, pod)
+		s := must[*link.Snapshot](t)(h.TakeLinkSnapshot("eth0"))
+		host := must[*link.Handle](t)(link.Open())
+		t.Cleanup(func() { host.Close() })
+		l := must[link.Link](t)(h.ByName("eth0"))
+		if err := h.Move(l, link.Move{To: host, Name: "away"}); err != nil {
+			t.Fatal(err)
+		}
+		l = must[link.Link](t)(host.ByName("away"))
+		if err := host.Move(l, link.Move{To: h, Name: "eth0"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Restore(s, link.RestoreOptions{Names: map[string]string{"eth0": "eth0"}}); err != nil {
+			t.Error(err)
+		}
+		same(t, before, pod)
+		if _, err := h.TakeLinkSnapshot("eth7"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("of no link: %v", err)
 		}
 	})
 }

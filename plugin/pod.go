@@ -111,6 +111,21 @@ func (c *Call) podSettings() error {
 	return nil
 }
 
+// Announce lets the pod's interface, which is up, tell its neighbours its addresses once
+// more. They may know those by the MAC address of a pod that had them before, and would
+// send there for seconds. What going up announces is lost where the other end of the
+// link does not yet pass frames on: a Device calls this when it does.
+//
+// The kernel announces whenever a MAC address is set, be it the one that is there
+// (net/ipv4/devinet.c and net/ipv6/ndisc.c, NETDEV_CHANGEADDR, with the settings that
+// podSettings makes).
+func (c *Call) Announce() error {
+	if len(c.Result.IPs) == 0 {
+		return nil
+	}
+	return c.Pod.Set(c.Link, link.Change{MAC: c.Link.MAC})
+}
+
 // addRoutes adds the result's routes. A route without a gateway goes over the first
 // gateway of its family; several to one destination stand beside one another.
 func (c *Call) addRoutes(pod link.Link) error {

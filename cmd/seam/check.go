@@ -78,6 +78,9 @@ func (c *cli) checkOne(ctx context.Context, f *checkFlags, args []string) error 
 	if err != nil {
 		return err
 	}
+	if r, err := c.runtime().Attached(con.Attachment(n.Name)); err == nil && r != nil {
+		n = asMade(n, r)
+	}
 	defer c.progress("checking %s of %s on %s", con.IfName, con.ID, n.Name)()
 	repaired, err := c.check(ctx, f.repair, func() error { return c.runtime().Check(ctx, n, con) })
 	if err != nil {
@@ -153,6 +156,7 @@ func (c *cli) checkRecord(ctx context.Context, repair bool, r *seam.Record) chec
 		n, err = r.Recorded()
 	}
 	if err == nil {
+		n = asMade(n, r)
 		if ok, versionErr := wire.AtLeast(n.Version, "0.4.0"); versionErr == nil && !ok {
 			a.Unchecked = "version " + n.Version + " has no CHECK"
 			return a
@@ -163,6 +167,22 @@ func (c *cli) checkRecord(ctx context.Context, repair bool, r *seam.Record) chec
 		a.Error = err.Error()
 	}
 	return a
+}
+
+// asMade returns the network that the attachment is of: the one of its file or, where the
+// record's was made of that with another chain, the record's. Docker's attachments have
+// addresses that are reserved elsewhere, and what reserves them is the IPAM plugin alone.
+func asMade(n *seam.Network, r *seam.Record) *seam.Network {
+	recorded, err := r.Recorded()
+	if err != nil {
+		return n
+	}
+	for place, p := range recorded.Plugins { // which lacks the plugins of a drop-in folder
+		if place >= len(n.Plugins) || p.Type != n.Plugins[place].Type || p.IPAM != n.Plugins[place].IPAM {
+			return recorded
+		}
+	}
+	return n
 }
 
 // container returns the container as it was attached.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,16 +22,43 @@ type installFlags struct {
 }
 
 // folder adds the flags that install and uninstall share.
-func (f *installFlags) folder(c *cli, cmd *cobra.Command) {
+func (f *installFlags) folder(c *cli, cmd *cobra.Command, names []string) {
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&f.binDir, "bin-dir", defaultPluginDirs[0], "`folder` in which runtimes look for plugins")
-	cmd.Flags().StringSliceVar(&f.names, "names", c.pluginNames(), "`plugins`, by name")
+	cmd.Flags().StringSliceVar(&f.names, "names", names, "`plugins`, by name")
 	if err := cmd.RegisterFlagCompletionFunc("names", c.completePlugins); err != nil {
 		panic(err) // the flag is the line above
 	}
 }
 
-func (c *cli) pluginNames() []string { return slices.Sorted(maps.Keys(c.builtins)) }
+// daemonPlugin is the plugin that the program seamd is, when it is called so.
+const daemonPlugin = "cnm"
+
+func (c *cli) pluginNames() []string {
+	return slices.Sorted(maps.Keys(c.builtins))
+}
+
+// installNames are the names of all plugins that can be installed from here.
+func (c *cli) installNames() []string {
+	names := c.pluginNames()
+	if c.daemon() != "" {
+		names = append(names, daemonPlugin)
+	}
+	return names
+}
+
+// daemon returns the path of seamd if it is beside this program; empty: it is not.
+func (c *cli) daemon() string {
+	own, err := filepath.EvalSymlinks(c.self)
+	if err != nil {
+		return ""
+	}
+	path := filepath.Join(filepath.Dir(own), "seamd")
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+		return ""
+	}
+	return path
+}
 
 func (c *cli) installCommand() *cobra.Command {
 	var f installFlags
@@ -43,6 +72,8 @@ what is called again changes nothing.
 A program of another project under such a name is kept beside it as
 NAME.before-seam; seam uninstall puts it back. With --keep-foreign it stays.
 
+The plugin cnm is the program seamd: it is installed if that is beside this one.
+
 To replace one of the names yourself, use mv or install(1): cp would write into the
 one file that all names are.`,
 		Example: `  seam install --bin-dir /opt/cni/bin
@@ -50,7 +81,7 @@ one file that all names are.`,
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return c.install(&f) },
 	}
-	f.folder(c, cmd)
+	f.folder(c, cmd, c.installNames())
 	cmd.Flags().BoolVar(&f.keep, "keep-foreign", false, "leave other projects' programs of these names alone")
 	return cmd
 }
@@ -75,28 +106,35 @@ last container is detached.`,
 			return c.uninstall(&f)
 		},
 	}
-	f.folder(c, cmd)
+	f.folder(c, cmd, append(c.pluginNames(), daemonPlugin))
 	return cmd
 }
 
 func (c *cli) install(f *installFlags) error {
-	if err := c.checkPluginNames(f.names); err != nil {
+	if err := checkPluginNames(f.names, c.installNames()); err != nil {
 		return err
 	}
-	return c.change(f, func(to multicall.Folder) error { return to.Install(c.self, f.names) })
+	own := slices.DeleteFunc(slices.Clone(f.names), func(name string) bool { return name == daemonPlugin })
+	return c.change(f, func(to multicall.Folder) error {
+		err := to.Install(c.self, own)
+		if err == nil && len(own) < len(f.names) {
+			err = to.Install(c.daemon(), []string{daemonPlugin})
+		}
+		return err
+	})
 }
 
 func (c *cli) uninstall(f *installFlags) error {
-	if err := c.checkPluginNames(f.names); err != nil {
+	if err := checkPluginNames(f.names, append(c.pluginNames(), daemonPlugin)); err != nil {
 		return err
 	}
 	return c.change(f, func(to multicall.Folder) error { return to.Remove(f.names) })
 }
 
-func (c *cli) checkPluginNames(names []string) error {
+func checkPluginNames(names, known []string) error {
 	for _, name := range names {
-		if _, ok := c.builtins[name]; !ok {
-			return hint(usage("--names: there is no plugin %q", name), "there are %s", strings.Join(c.pluginNames(), ", "))
+		if !slices.Contains(known, name) {
+			return hint(usage("--names: there is no plugin %q", name), "there are %s", strings.Join(known, ", "))
 		}
 	}
 	return nil

@@ -1,5 +1,6 @@
 // Seamd is what of Seam stays: the driver by which a Docker engine has the networks that
-// CNI describes. It answers until a signal ends it. What a container needs is in the
+// CNI describes. It answers until a signal ends it. Called as cnm it is the CNI plugin of
+// that name. What a container needs is in the
 // kernel and on disk, so that it may end, be replaced and start again at any time.
 //
 // This package owns flags, sockets, signals, logs and metrics. It is not for what the
@@ -14,6 +15,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 )
 
@@ -23,6 +25,9 @@ var version = "devel"
 func main() { os.Exit(run()) }
 
 func run() int {
+	if filepath.Base(os.Args[0]) == cnmName {
+		return servePlugin()
+	}
 	// A broken pipe is an error of who writes to it, and no end. It is caught and not
 	// ignored, because executed plugins would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

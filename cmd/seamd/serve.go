@@ -13,7 +13,6 @@ import (
 	"github.com/seamnet/seam/docker"
 	"github.com/seamnet/seam/docker/engine"
 	"github.com/seamnet/seam/plugin"
-	"github.com/seamnet/seam/plugin/all"
 )
 
 // docker serves the driver until ctx ends. The socket comes first: an engine that calls
@@ -39,7 +38,7 @@ func (c *cli) docker(ctx context.Context, f *dockerFlags, log *slog.Logger) erro
 	defer host.Close()
 	seamProgram := openSibling(ctx, c.self, log)
 	defer seamProgram.close()
-	plugins := cni.Path{Dirs: f.binDirs, Builtins: all.Registry(host), Self: seamProgram.path(), Stderr: c.err}
+	plugins := cni.Path{Dirs: f.binDirs, Builtins: builtins(host), Self: seamProgram.path(), Stderr: c.err}
 	conf := docker.Config{
 		Name: f.name, StateDir: f.stateDir, RunDir: f.runDir, ConfDir: f.confDir, Log: log,
 		Runtime:      &seam.Runtime{Plugins: plugins, CacheDir: f.cacheDir, Trace: m.step},

@@ -23,7 +23,7 @@ import (
 const referenceVariable = "SEAM_REFERENCE_PLUGINS"
 
 func main() {
-	if asHost(os.Stdin, os.Stdout) {
+	if asHost(os.Stdin, os.Stdout) || asNode(os.Stdout) {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -41,8 +41,13 @@ func run(ctx context.Context, args []string) error {
 	present := flags.Int("present", 0, "attachments that are present where it is not none, at most 1000 (default 1000; quick: 4)")
 	prefill := flags.Duration("prefill", 0, "how long making those of one host may take; when it is over, fewer are present (default 5m; quick: 5s)")
 	rounds := flags.Int("rounds", 0, "turns of each host (default 12; quick: 1)")
+	docker := flags.Bool("docker", false, "measure Docker instead, and write benchmarks-docker.md")
+	engines := flags.String("engines", "", "`names` of Docker's engines, with commas between; none: all that are there")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *docker {
+		return runDocker(ctx, *out, *quick, *rounds, *engines)
 	}
 	plan := fullPlan()
 	if *quick {
@@ -64,6 +69,24 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return write(*out, f)
+}
+
+// runDocker is run for Docker's part.
+func runDocker(ctx context.Context, out string, quick bool, rounds int, engines string) (err error) {
+	plan := fullDockerPlan()
+	if quick {
+		plan = quickDockerPlan()
+	}
+	plan.Rounds = cmp.Or(rounds, plan.Rounds)
+	plan.Progress = os.Stderr
+	if plan.Engines, err = dockerEngines(engines); err != nil {
+		return err
+	}
+	f, err := benchDocker(ctx, plan)
+	if err != nil {
+		return err
+	}
+	return writeDocker(out, f)
 }
 
 // bench builds Seam and carries out the plan.

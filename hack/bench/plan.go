@@ -92,15 +92,23 @@ var pluginNames = []string{"bridge", "ptp", "macvlan", "host-local", "static", "
 // buildSeam builds Seam as it is installed: one program under the plugins' names.
 func buildSeam(ctx context.Context, dir string) error {
 	program := filepath.Join(dir, "seam")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "github.com/seamnet/seam/cmd/seam")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build seam: %w\n%s", err, out)
+	if err := buildProgram(ctx, program, "cmd/seam"); err != nil {
+		return err
 	}
 	for _, name := range pluginNames {
 		if err := os.Link(program, filepath.Join(dir, name)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// buildProgram builds what is in a folder of the module.
+func buildProgram(ctx context.Context, file, folder string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "github.com/seamnet/seam/"+folder)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", folder, err, out)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ var doors = map[string]string{
 // the path of every attachment.
 var neverInSeam = []string{
 	"k8s.io/", "go.etcd.io/", "google.golang.org/grpc", "google.golang.org/protobuf",
-	"github.com/prometheus/", "go.opentelemetry.io/",
+	"github.com/prometheus/", "go.opentelemetry.io/", "net/http",
 }
 
 type pkg struct {

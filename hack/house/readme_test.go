@@ -39,10 +39,14 @@ var jsonBlock = regexp.MustCompile("(?ms)^```json\n(.*?)^```")
 func TestREADMEExamples(t *testing.T) {
 	dir := root(t)
 	seam := filepath.Join(t.TempDir(), "seam")
-	build := exec.Command("go", "build", "-o", seam, "./cmd/seam")
-	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	// The daemon's program is a plugin, too.
+	plugins := t.TempDir()
+	for file, program := range map[string]string{seam: "./cmd/seam", filepath.Join(plugins, "cnm"): "./cmd/seamd"} {
+		build := exec.Command("go", "build", "-o", file, program)
+		build.Dir = dir
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 	}
 	var files []string
 	for _, pattern := range []string{"README.md", "docs/*.md", "plugin/*/README.md"} {
@@ -63,7 +67,7 @@ func TestREADMEExamples(t *testing.T) {
 				continue
 			}
 			examples++
-			cmd := exec.Command(seam, "validate", "--strict", "-")
+			cmd := exec.Command(seam, "validate", "--plugin-dir", plugins, "--strict", "-")
 			cmd.Stdin = strings.NewReader(block[1])
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v\n%s\n%s", file, err, out, block[1])

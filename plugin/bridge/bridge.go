@@ -161,6 +161,7 @@ func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, e
 		defer cancel()
 		if host, err = c.Links.WaitRunning(ctx, host.Name); err == nil {
 			b.waitBridge(ctx, c.Links)
+			err = c.Announce()
 		}
 	}
 	if err != nil {

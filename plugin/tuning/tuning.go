@@ -145,7 +145,7 @@ func (c *Config) Check(_ context.Context, call *plugin.Call) error {
 	}
 	errs := compare(call.Link, t)
 	if sysctls := c.sysctls(); len(sysctls) > 0 {
-		errs = append(errs, call.PodNS.Do(func() error { return compareAll(sysctls, call.IfName) }))
+		errs = append(errs, call.PodNS.Do(func() error { return compareAll(sysctls, call.Link.Name) }))
 	}
 	for i, err := range errs {
 		if err != nil {
