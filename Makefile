@@ -23,7 +23,7 @@ export GOFLAGS := -buildvcs=false
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build demo test test-kernels test-engines engines soak bench install verify packages packages-kernels reference crictl clean
+.PHONY: help build demo test test-kernels test-engines engines soak bench install verify packages packages-kernels reference crictl drivers clean
 
 help:
 	@echo 'make demo     build Seam and watch it do its main job (needs root)'
@@ -31,19 +31,20 @@ help:
 	@echo 'make test-kernels  run the tests of what this kernel may lack under a Debian kernel in QEMU'
 	@echo 'make test-engines  run the tests of Docker against newer engines too, which it builds once'
 	@echo 'make soak     ten minutes of attaching and detaching, with failures, kills and flushes'
-	@echo 'make build    bin/seam'
-	@echo 'make install  bin/seam, which "make build" made, to $(PREFIX)/bin, and the plugins to $(BIN_DIR)'
+	@echo 'make build    bin/seam and bin/seamd'
+	@echo 'make install  what "make build" made to $(PREFIX)/bin, the plugins to $(BIN_DIR), the units of systemd'
 	@echo 'make bench    measure against the reference plugins; writes docs/benchmarks.md'
 	@echo 'make verify   gofmt, vet, staticcheck, house rules'
 
 build:
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/seam ./cmd/seam
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/seam ./cmd/seamd
 
 demo: build
 	bin/seam demo
 
-test: packages reference crictl
-	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go test -count=1 -timeout 12m ./...
+test: packages reference crictl drivers
+	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference SEAM_DOCKER_DRIVERS=$(CURDIR)/.cache/drivers \
+		go test -count=1 -timeout 14m ./...
 
 test-kernels: packages-kernels reference
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/kernels
@@ -64,8 +65,11 @@ bench: packages reference
 
 # What is there is installed and not built: root's path, under sudo, often has no go.
 install:
-	@test -x bin/seam || { echo 'bin/seam is missing: run "make build" first, as yourself'; exit 1; }
-	install -D -m 0755 bin/seam $(DESTDIR)$(PREFIX)/bin/seam
+	@test -x bin/seam -a -x bin/seamd || { echo 'bin/seam or bin/seamd is missing: run "make build" first, as yourself'; exit 1; }
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/seam bin/seamd
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for u in deploy/*.service deploy/*.socket; do \
+		sed -e 's|/usr/local/|$(PREFIX)/|' -e 's|/opt/cni/bin|$(BIN_DIR)|' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); done
 	$(DESTDIR)$(PREFIX)/bin/seam install --bin-dir $(DESTDIR)$(BIN_DIR)
 
 verify:
@@ -82,6 +86,12 @@ reference: .cache/reference/.v1.9.1.all
 	mkdir -p .cache/reference
 	GOBIN=$(CURDIR)/.cache/reference go install $(REFERENCE:%=github.com/containernetworking/plugins/plugins/%@v1.9.1)
 	touch $@
+
+# Docker's own macvlan driver and IPAM, behind a socket: what the plugin cnm is tried with.
+drivers: .cache/drivers/moby
+.cache/drivers/moby: $(wildcard plugin/cnm/testdata/moby/*)
+	mkdir -p .cache/drivers
+	cd plugin/cnm/testdata/moby && go build -mod=readonly -trimpath -ldflags '-s -w' -o $(CURDIR)/.cache/drivers/moby .
 
 # crictl speaks to containerd as a kubelet does. Its module cannot be required by another, so it is
 # built in its own folder.

@@ -19,12 +19,13 @@ func (d *Driver) Run(ctx context.Context) {
 			d.await(e)
 		}
 	}
-	suspects := suspects{}
+	endpoints, addresses := suspects{}, suspects{}
 	tick := time.NewTicker(d.conf.CollectEvery)
 	defer tick.Stop()
 	for {
 		d.retry(ctx)
-		d.collect(ctx, suspects)
+		d.collect(ctx, endpoints)
+		d.collectAddresses(ctx, addresses)
 		d.learnNames(ctx)
 		select {
 		case <-ctx.Done():

@@ -43,6 +43,9 @@ type Engine interface {
 
 	// Endpoints returns the networks of a driver with the endpoints that they have.
 	Endpoints(ctx context.Context, driver string) (map[cnm.NetworkID][]cnm.EndpointID, error)
+
+	// Addresses returns what the engine has of an IPAM driver.
+	Addresses(ctx context.Context, ipam string) (*engine.Addresses, error)
 }
 
 // A Driver is a network driver and an IPAM driver. Its methods may be called concurrently.

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -82,7 +84,20 @@ func askBridge(t *testing.T, d *dockerd) {
 		t.Errorf("an endpoint of another network: %v, error %v; want fs.ErrNotExist", c, err)
 	}
 
+	address := netip.MustParseAddr(d.docker("inspect", "--format", "{{.NetworkSettings.Networks.plain.IPAddress}}", "web.1"))
+	subnet := d.docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", "plain")
+	has, err := d.Addresses(t.Context(), "default")
+	if err != nil || !has.InUse[address] || !has.InUse[netip.MustParsePrefix(subnet).Addr().Next()] || !slices.Contains(has.Subnets, subnet) {
+		t.Errorf("addresses: %+v, error %v; want %s, %s and its gateway", has, err, address, subnet)
+	}
+	if has, err := d.Addresses(t.Context(), "another"); err != nil || len(has.InUse)+len(has.Subnets) > 0 {
+		t.Errorf("addresses of another IPAM driver: %+v, error %v", has, err)
+	}
+
 	d.docker("rm", "--force", "web.1", "web11", "idle")
+	if has, err := d.Addresses(t.Context(), "default"); err != nil || has.InUse[address] {
+		t.Errorf("addresses left: %+v, error %v", has, err)
+	}
 	all, err = d.Endpoints(t.Context(), "bridge")
 	if diff := cmp.Diff(map[cnm.NetworkID][]cnm.EndpointID{plain: {}, second: {}}, all); diff != "" || err != nil {
 		t.Errorf("endpoints left: error %v, (-want +got)\n%s", err, diff)

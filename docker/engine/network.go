@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/seamnet/seam/cnm"
@@ -25,11 +28,20 @@ type networkForm struct {
 	Driver     string
 	Labels     map[string]string
 	Containers map[string]endpointForm // by container's ID, or by endpointKey
+	IPAM       struct {
+		Driver string
+		Config []struct {
+			Subnet, Gateway    string
+			AuxiliaryAddresses map[string]string
+		}
+	}
 }
 
 type endpointForm struct {
 	Name       string // of the container
 	EndpointID string
+
+	IPv4Address, IPv6Address string // with the subnet's length
 }
 
 // endpointKey stands before the ID of an endpoint that is in no container yet, or in none
@@ -98,6 +110,64 @@ func (c *Client) Endpoints(ctx context.Context, driver string) (map[cnm.NetworkI
 		all[cnm.NetworkID(n.ID)] = endpoints
 	}
 	return all, nil
+}
+
+// Addresses are what an IPAM driver gave the engine and the engine has.
+type Addresses struct {
+	Subnets []string // as the engine has them, whole
+	InUse   map[netip.Addr]bool
+}
+
+// Addresses returns what the engine has of an IPAM driver, on networks of whatever driver.
+func (c *Client) Addresses(ctx context.Context, ipam string) (*Addresses, error) {
+	ctx, done := c.bounded(ctx)
+	defer done()
+	var list []networkForm // without containers
+	if err := c.get(ctx, "/networks", nil, &list); err != nil {
+		return nil, fmt.Errorf("networks: %w", err)
+	}
+	all := &Addresses{InUse: make(map[netip.Addr]bool)}
+	for _, listed := range list {
+		if listed.IPAM.Driver != ipam {
+			continue
+		}
+		n, err := c.network(ctx, listed.ID)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := all.add(n); err != nil {
+			return nil, fmt.Errorf("%w: network %s: %w", ErrNoAnswer, n.Name, err)
+		}
+	}
+	return all, nil
+}
+
+// add notes what is on a network.
+func (a *Addresses) add(n *networkForm) error {
+	var texts []string
+	for _, e := range n.Containers {
+		texts = append(texts, e.IPv4Address, e.IPv6Address)
+	}
+	for _, config := range n.IPAM.Config {
+		a.Subnets = append(a.Subnets, config.Subnet)
+		texts = append(texts, config.Gateway)
+		texts = slices.AppendSeq(texts, maps.Values(config.AuxiliaryAddresses))
+	}
+	for _, text := range texts {
+		text, _, _ := strings.Cut(text, "/")
+		if text == "" {
+			continue
+		}
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		a.InUse[addr.Unmap()] = true
+	}
+	return nil
 }
 
 // filters are what keeps all but one kind out of a list.

@@ -29,8 +29,13 @@ func TestZZ(t *testing.T) {
 			s.pods = append(s.pods, netnstest.NewPod(t, fmt.Sprintf("%d-of-%d", i+1, together)))
 		}
 		bad, total := 0, 0
+		hs, ps := sniff(t, nil), sniff(t, s.pods[0].NS)
 		for round := range rounds {
+			hs.drain()
+			ps.drain()
+			var done time.Time
 			s.each(func(i int) error {
+				defer func() { done = time.Now() }()
 				_, err := s.Add(s.Context(), s.request(s.pods[i], 10+i))
 				return err
 			})
@@ -46,7 +51,7 @@ func TestZZ(t *testing.T) {
 								pod = nil
 							}
 							t.Errorf("round %d %s from %d: %v %v\n%s%s", round, a, j, err, time.Since(begin),
-								plugintest.Run(t, pod, "ip", "-s", "neigh", "show", a.String()), plugintest.Run(t, s.pods[i], "ip", "-s", "-o", "addr", "show", "dev", "eth0")+plugintest.Run(t, s.pods[i], "ip", "-o", "link", "show", "dev", "eth0")+plugintest.Run(t, s.pods[i], "ip", "-s", "neigh")+plugintest.Run(t, s.pods[i], "nstat","-as")+plugintest.Run(t, s.pods[i], "ip", "-s", "link"))
+								plugintest.Run(t, pod, "ip", "-s", "neigh", "show", a.String()), "done "+done.Format("05.000000")+" greet "+begin.Format("05.000000")+"\nhost\n"+hs.drain()+"pod\n"+ps.drain())
 						}
 					}
 				}
