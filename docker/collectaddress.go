@@ -9,10 +9,6 @@ import (
 	"github.com/seamnet/seam/docker/engine"
 )
 
-// leastAge spares what was handed out a moment ago, to a container that the engine does not
-// tell of yet.
-const leastAge = 2 * time.Minute
-
 // collectAddresses gives back addresses and subnets that the engine does not have, which
 // it released when no driver answered. As with endpoints, it is asked twice. As long as there
 // is a network of which it never told, another engine may have them.
@@ -34,6 +30,8 @@ func (d *Driver) collectAddresses(ctx context.Context, before suspects) {
 		clear(before)
 		return
 	}
+	// What was handed out a moment ago is a container's of which the engine does not tell yet.
+	leastAge := 2 * d.conf.CollectEvery
 	now := suspects{}
 	for _, l := range leases {
 		key := fmt.Sprintf("%s %s %s", l.Pool, l.Address, l.Since)

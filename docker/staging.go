@@ -78,7 +78,7 @@ func (e *endpoint) nameStaged(n *network, c *who) error {
 	switch {
 	case e.Asked.Name != "":
 		e.IfName = e.Asked.Name
-	case c != nil && len(c.Networks) > 1:
+	case c != nil && c.Wanted > 1:
 		e.IfName = sourceName(e)
 	default:
 		e.IfName = prefix + "0"

@@ -16,6 +16,7 @@ type Container struct {
 	Name     string // what people call it; without the "/" of the API
 	Labels   map[string]string
 	Networks map[cnm.NetworkID]string // those that it is on by now, and their names
+	Wanted   int                      // how many it is to be on: when it starts it joins one after another
 }
 
 type containerForm struct {
@@ -74,5 +75,5 @@ func (f *containerForm) container(name string) *Container {
 			on[cnm.NetworkID(n.NetworkID)] = name
 		}
 	}
-	return &Container{ID: f.ID, Name: name, Labels: f.Labels, Networks: on}
+	return &Container{ID: f.ID, Name: name, Labels: f.Labels, Networks: on, Wanted: len(f.NetworkSettings.Networks)}
 }

@@ -13,7 +13,7 @@ import (
 
 // The test binary is the program of the hosts, too.
 func TestMain(m *testing.M) {
-	if asHost(os.Stdin, os.Stdout) {
+	if asHost(os.Stdin, os.Stdout) || asNode(os.Stdout) {
 		return
 	}
 	os.Exit(m.Run())

@@ -72,10 +72,9 @@ func (a *dockerAPI) send(ctx context.Context, method, path, kind string, body io
 	return response, nil
 }
 
-func (a *dockerAPI) version(ctx context.Context) (string, error) {
-	var reply struct{ Version string }
-	err := a.call(ctx, http.MethodGet, "/version", nil, &reply)
-	return reply.Version, err
+// ping asks whether the engine answers.
+func (a *dockerAPI) ping(ctx context.Context) error {
+	return a.call(ctx, http.MethodGet, "/_ping", nil, nil)
 }
 
 // load imports a file system as an image.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -36,13 +35,13 @@ func (l *driverLog) lines() ([]byte, error) {
 // nothing here is to fail.
 func parseCalls(log []byte) (map[string][]time.Duration, error) {
 	calls := make(map[string][]time.Duration)
-	for s := bufio.NewScanner(bytes.NewReader(log)); s.Scan(); {
+	for text := range bytes.Lines(log) {
 		var line struct {
 			Msg, Method, Err string
 			Took             time.Duration
 		}
-		if err := json.Unmarshal(s.Bytes(), &line); err != nil {
-			return nil, fmt.Errorf("log of seamd: %w: %s", err, s.Bytes())
+		if err := json.Unmarshal(text, &line); err != nil {
+			return nil, fmt.Errorf("log of seamd: %w: %s", err, text)
 		}
 		switch line.Msg {
 		case "call failed":

@@ -27,7 +27,6 @@ type DockerNode struct {
 // A DockerReport is what a node prints when it has done.
 type DockerReport struct {
 	Error   string `json:",omitempty"`
-	Version string
 	Samples []DockerSample
 	Calls   []DockerCall
 }
@@ -165,22 +164,10 @@ func (n *node) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("seam install: %w: %s", err, out)
 	}
-	config := filepath.Join(n.dir, "containerd.toml")
-	text := fmt.Sprintf("version = 2\nroot = %q\nstate = \"/run/containerd\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
-		filepath.Join(n.dir, "containerd"))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := n.startContainerd(ctx); err != nil {
 		return err
 	}
-	if err := n.daemon("containerd", "containerd", "--config", config); err != nil {
-		return err
-	}
-	if err := await(ctx, "containerd", func() error {
-		_, err := os.Stat("/run/containerd/containerd.sock")
-		return err
-	}); err != nil {
-		return err
-	}
-	// So that the machine's is not read.
+	// The configuration, so that the machine's is not read.
 	if err := os.WriteFile(filepath.Join(n.dir, "daemon.json"), []byte("{}"), 0o600); err != nil {
 		return err
 	}
@@ -193,14 +180,26 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.api = newDockerAPI(n.socket())
-	err = await(ctx, "engine", func() (err error) {
-		n.report.Version, err = n.api.version(ctx)
-		return err
-	})
-	if err != nil {
+	if err := await(ctx, "engine", func() error { return n.api.ping(ctx) }); err != nil {
 		return fmt.Errorf("%w\n%s", err, n.tail("dockerd"))
 	}
 	return n.api.load(ctx, dockerImage)
+}
+
+func (n *node) startContainerd(ctx context.Context) error {
+	config := filepath.Join(n.dir, "containerd.toml")
+	text := fmt.Sprintf("version = 2\nroot = %q\nstate = \"/run/containerd\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
+		filepath.Join(n.dir, "containerd"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if err := n.daemon("containerd", "containerd", "--config", config); err != nil {
+		return err
+	}
+	return await(ctx, "containerd", func() error {
+		_, err := os.Stat("/run/containerd/containerd.sock")
+		return err
+	})
 }
 
 func (n *node) socket() string { return filepath.Join(n.dir, "docker.sock") }

@@ -13,7 +13,6 @@ import (
 // DockerFigures are all that was measured of Docker.
 type DockerFigures struct {
 	Plan    DockerPlan
-	Engines map[string]string // versions, by name
 	Samples []DockerSample
 	Calls   []DockerCall
 	Took    time.Duration
@@ -83,7 +82,7 @@ func (f *DockerFigures) page(m Machine) string {
 	}
 	fmt.Fprintf(&b, "\nMedians, on Docker %s.\n\n## Times\n\nMilliseconds of one container, the wall clock of who asks the engine: the median and, in brackets, "+
 		"the 90th percentile. The last two columns are Seam's networks against Docker's bridge. What a container takes that has no network (%s) "+
-		"is in all the others, too.\n\n", f.Engines[f.Plan.Engines[0].Name], noNetwork)
+		"is in all the others, too.\n\n", f.Plan.Engines[0].Name, noNetwork)
 	for _, e := range f.Plan.Engines {
 		f.writeDockerTimes(&b, e.Name)
 	}
@@ -121,13 +120,12 @@ func (f *DockerFigures) dockerRows() []dockerRow {
 }
 
 func (f *DockerFigures) writeDockerTimes(b *strings.Builder, engine string) {
-	all := append([]string{noNetwork, defaultBridge}, compared...)
-	fmt.Fprintf(b, "### Docker %s\n\n| | %s | %s / bridge | host's network / bridge |\n|---|--:|--:|--:|--:|--:|--:|--:|\n", f.Engines[engine], strings.Join(all, " | "), seamBridge)
+	fmt.Fprintf(b, "### Docker %s\n\n| | %s | %s / bridge | host's network / bridge |\n|---|--:|--:|--:|--:|--:|--:|--:|\n", engine, strings.Join(everyNetwork, " | "), seamBridge)
 	for _, row := range f.dockerRows() {
 		c := row.cell
 		c.Engine = engine
 		var entries []string
-		for _, c.Network = range all {
+		for _, c.Network = range everyNetwork {
 			entries = append(entries, dockerEntry(f.of(c)))
 		}
 		for _, c.Network = range []string{seamBridge, seamChain} {
@@ -149,29 +147,30 @@ func dockerEntry(costs []Cost) string {
 
 // writeCalls shows how long the driver took, call by call.
 func (f *DockerFigures) writeCalls(b *strings.Builder) {
-	fmt.Fprintf(b, "## The driver's own time\n\nMilliseconds from a call's arrival at seamd to its answer, of all calls that the engine made while the times above were "+
-		"measured, with the engine's proxy: percentiles, and the longest.\n\n")
+	b.WriteString("## The driver's own time\n\nMilliseconds from a call's arrival at seamd to its answer, of all calls that the engine made while the times above were " +
+		"measured, with the userland proxy on: percentiles, and the longest.\n\n")
 	for _, e := range f.Plan.Engines {
-		for _, crowd := range []bool{false, true} {
-			what := "one container at a time"
-			if crowd {
-				what = fmt.Sprintf("%d containers at once", f.Plan.Crowd)
-			}
-			fmt.Fprintf(b, "### Docker %s, %s\n\n| method | calls | p50 | p90 | p99 | longest |\n|---|--:|--:|--:|--:|--:|\n", f.Engines[e.Name], what)
-			for _, c := range f.callsOf(e.Name, crowd) {
-				var costs []Cost
-				for _, took := range c.Took {
-					costs = append(costs, Cost{Wall: took})
-				}
-				fmt.Fprintf(b, "| %s | %d |", c.Method, len(costs))
-				for _, share := range []float64{0.5, 0.9, 0.99, 1} {
-					fmt.Fprintf(b, " %s |", digits(quantile(costs, share).Wall))
-				}
-				b.WriteString("\n")
-			}
-			b.WriteString("\n")
-		}
+		fmt.Fprintf(b, "### Docker %s, one container at a time\n\n", e.Name)
+		f.writeCallTable(b, e.Name, false)
+		fmt.Fprintf(b, "### Docker %s, %d containers at once\n\n", e.Name, f.Plan.Crowd)
+		f.writeCallTable(b, e.Name, true)
 	}
+}
+
+func (f *DockerFigures) writeCallTable(b *strings.Builder, engine string, crowd bool) {
+	b.WriteString("| method | calls | p50 | p90 | p99 | longest |\n|---|--:|--:|--:|--:|--:|\n")
+	for _, c := range f.callsOf(engine, crowd) {
+		var costs []Cost
+		for _, took := range c.Took {
+			costs = append(costs, Cost{Wall: took})
+		}
+		fmt.Fprintf(b, "| %s | %d |", c.Method, len(costs))
+		for _, share := range []float64{0.5, 0.9, 0.99, 1} {
+			fmt.Fprintf(b, " %s |", digits(quantile(costs, share).Wall))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n")
 }
 
 // methodOrder is that in which an engine calls.

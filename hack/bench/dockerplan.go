@@ -31,7 +31,7 @@ type DockerPlan struct {
 }
 
 func fullDockerPlan() DockerPlan {
-	return DockerPlan{Rounds: 20, Pairs: 5, Crowd: 50, Crowds: 4, Commands: 8}
+	return DockerPlan{Rounds: 20, Pairs: 5, Crowd: 50, Crowds: 3, Commands: 8}
 }
 
 // quickDockerPlan shows that all of it works, and measures nothing that counts.
@@ -83,21 +83,19 @@ func benchDocker(ctx context.Context, plan DockerPlan) (*DockerFigures, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if err := buildSeam(ctx, dir); err != nil {
-		return nil, err
-	}
-	if err := buildProgram(ctx, filepath.Join(dir, "seamd"), "cmd/seamd"); err != nil {
-		return nil, err
+	for _, name := range []string{"seam", "seamd"} {
+		if err := buildProgram(ctx, filepath.Join(dir, name), "cmd/"+name); err != nil {
+			return nil, err
+		}
 	}
 	f := &DockerFigures{Plan: plan}
-	for i, engine := range plan.Engines {
+	plan.Engines, plan.Progress = nil, nil
+	for i, engine := range f.Plan.Engines {
 		for _, proxy := range []bool{true, false} {
 			if i > 0 && !proxy {
 				continue
 			}
-			n := DockerNode{Engine: engine, Proxy: proxy, Programs: dir, Plan: plan}
-			n.Plan.Engines, n.Plan.Progress = nil, nil
-			if err := f.measureNode(ctx, n); err != nil {
+			if err := f.measureNode(ctx, DockerNode{Engine: engine, Proxy: proxy, Programs: dir, Plan: plan}); err != nil {
 				return nil, fmt.Errorf("docker %s: %w", engine.Name, err)
 			}
 		}
@@ -135,10 +133,6 @@ func (f *DockerFigures) measureNode(ctx context.Context, n DockerNode) (err erro
 	}
 	f.Samples = append(f.Samples, report.Samples...)
 	f.Calls = append(f.Calls, report.Calls...)
-	if f.Engines == nil {
-		f.Engines = make(map[string]string)
-	}
-	f.Engines[n.Engine.Name] = report.Version
 	return nil
 }
 

@@ -25,6 +25,8 @@ const (
 // compared are the networks that are like each other: made by people, with DNS.
 var compared = []string{ownBridge, seamBridge, seamChain}
 
+var everyNetwork = append([]string{noNetwork, defaultBridge}, compared...)
+
 // dockerNames are the networks' as Docker knows them.
 var dockerNames = map[string]string{
 	noNetwork: "none", defaultBridge: "bridge", ownBridge: "docker-own", seamBridge: "seam-own", seamChain: "seam-host",
@@ -95,61 +97,79 @@ func (n *node) took(network string, ports int, step string, took ...time.Duratio
 	n.report.Samples = append(n.report.Samples, DockerSample{DockerCell{n.Engine.Name, n.Proxy, network, ports, step}, took})
 }
 
+// noContainers begins the error of a machine that does not let engines start any.
+const noContainers = "this machine runs no containers"
+
 // measure carries out the plan. Without the proxy only published ports are measured,
 // which alone it is for.
 func (n *node) measure(ctx context.Context) error {
-	for _, network := range append([]string{noNetwork, defaultBridge}, compared...) {
-		if err := n.examine(ctx, network); err != nil {
+	for _, network := range everyNetwork {
+		err := n.examine(ctx, network)
+		if err != nil && network == noNetwork {
+			return fmt.Errorf("%s: %w", noContainers, err)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w\nseamd:\n%s\ndockerd:\n%s", network, err, n.tail("seamd"), n.tail("dockerd"))
 		}
 	}
-	idle, err := n.up(ctx, ground)
-	if err != nil {
-		return err
-	}
+	parts := n.parts(ctx)
 	if !n.Proxy {
-		return n.turns("a container with published ports", n.Plan.Commands, compared, func(network string) error { return n.run(ctx, network, publishedPorts) })
+		return n.turns(parts[published])
 	}
 	if _, err := n.log.lines(); err != nil { // of what warmed up
 		return err
 	}
-	parts := []struct {
-		what     string
-		rounds   int
-		networks []string
-		do       func(network string) error
-	}{
-		{"a container", n.Plan.Rounds, append([]string{noNetwork, defaultBridge}, compared...), func(network string) error { return n.run(ctx, network, 0) }},
-		{"a container with published ports", n.Plan.Commands, compared, func(network string) error { return n.run(ctx, network, publishedPorts) }},
-		{"connect and disconnect", n.Plan.Rounds, compared, func(network string) error { return n.pairs(ctx, network, idle) }},
-		{"docker run", n.Plan.Commands, append([]string{noNetwork}, compared...), func(network string) error { return n.command(ctx, network) }},
-	}
-	for _, part := range parts {
-		if err := n.turns(part.what, part.rounds, part.networks, part.do); err != nil {
+	for _, part := range parts[:crowded] {
+		if err := n.turns(part); err != nil {
 			return err
 		}
 	}
 	if err := n.calls(false); err != nil {
 		return err
 	}
-	crowd := func(network string) error { return n.crowd(ctx, network) }
-	if err := n.turns(fmt.Sprintf("%d containers at once", n.Plan.Crowd), n.Plan.Crowds, append([]string{noNetwork}, compared...), crowd); err != nil {
+	if err := n.turns(parts[crowded]); err != nil {
 		return err
 	}
 	return n.calls(true)
 }
 
+// A dockerPart is one thing that is measured with each of several networks.
+type dockerPart struct {
+	what     string
+	rounds   int
+	networks []string
+	do       func(network string) error
+}
+
+// The places of parts that are spoken of.
+const (
+	published = 0
+	crowded   = 4
+)
+
+func (n *node) parts(ctx context.Context) []dockerPart {
+	p := n.Plan
+	withNone := append([]string{noNetwork}, compared...)
+	return []dockerPart{
+		{"a container with published ports", p.Commands, compared, func(network string) error { return n.run(ctx, network, publishedPorts) }},
+		{"a container", p.Rounds, everyNetwork, func(network string) error { return n.run(ctx, network, 0) }},
+		{"connect and disconnect", p.Rounds, compared, func(network string) error { return n.pairs(ctx, network) }},
+		{"docker run", p.Commands, withNone, func(network string) error { return n.command(ctx, network) }},
+		{fmt.Sprintf("%d containers at once", p.Crowd), p.Crowds, withNone, func(network string) error { return n.crowd(ctx, network) }},
+	}
+}
+
 // turns lets the networks take turns, so that whatever else the machine does hits all.
-func (n *node) turns(what string, rounds int, networks []string, do func(network string) error) error {
-	for round := range rounds {
-		n.say("%s: round %d of %d", what, round+1, rounds)
-		for i := range networks {
-			network := networks[(i+round)%len(networks)]
+func (n *node) turns(part dockerPart) error {
+	for round := range part.rounds {
+		n.say("%s: round %d of %d", part.what, round+1, part.rounds)
+		for i := range part.networks {
+			network := part.networks[(i+round)%len(part.networks)]
 			if err := quiet(); err != nil {
 				return err
 			}
-			if err := do(network); err != nil {
-				return fmt.Errorf("%s: %s: %w", what, network, err)
+			if err := part.do(network); err != nil {
+				return fmt.Errorf("%s: %s: %w", part.what, network, err)
 			}
 		}
 	}
@@ -229,7 +249,11 @@ func (n *node) up(ctx context.Context, network string) (id string, err error) {
 }
 
 // pairs connects a container to the network and disconnects it.
-func (n *node) pairs(ctx context.Context, network, id string) error {
+func (n *node) pairs(ctx context.Context, network string) error {
+	id, err := n.up(ctx, ground)
+	if err != nil {
+		return err
+	}
 	for range n.Plan.Pairs {
 		for _, op := range []struct {
 			step string
@@ -245,7 +269,7 @@ func (n *node) pairs(ctx context.Context, network, id string) error {
 			n.took(network, 0, op.step, time.Since(begin))
 		}
 	}
-	return nil
+	return n.api.remove(ctx, id)
 }
 
 // command measures the command that people type.

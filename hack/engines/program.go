@@ -38,6 +38,15 @@ var programs = []program{
 		Name: "dockerd-29", Module: "github.com/moby/moby/v2", Version: "v2.0.0-beta.24", Package: "cmd/dockerd",
 		Tags: "exclude_graphdriver_btrfs exclude_graphdriver_devicemapper", CGO: "1",
 	},
+	// Engines publish ports through a program of their own version.
+	{
+		Name: "docker-proxy-28.5.2", Module: "github.com/docker/docker", Version: "v28.5.2+incompatible", Package: "cmd/docker-proxy",
+		CGO: "0", Vendored: true,
+	},
+	{
+		Name: "docker-proxy-29", Module: "github.com/moby/moby/v2", Version: "v2.0.0-beta.24", Package: "cmd/docker-proxy",
+		CGO: "0",
+	},
 }
 
 // build makes the file, whole or not at all.

@@ -16,11 +16,11 @@ func TestDockerSeveral(t *testing.T) {
 		before := d.footprint()
 		d.create("prod", d.itsAddresses("prod", prodSubnet)...)
 		d.create("side", noAddresses("side")...)
-		d.docker("network", "create", "--subnet", "10.70.0.0/24", "own")
+		d.docker("network", "create", "--subnet", "10.70.0.0/24", "zone")
 		d.connectedLive()
 		d.connectedFirst()
 		d.remove("web", "db")
-		d.docker("network", "rm", "prod", "side", "own")
+		d.docker("network", "rm", "prod", "side", "zone")
 		d.same(before)
 	})
 }
@@ -29,16 +29,16 @@ func TestDockerSeveral(t *testing.T) {
 func (d *docker) connectedLive() {
 	d.Helper()
 	d.web("web", "prod", "--network-alias", "www")
-	d.web("db", "own")
+	d.web("db", "zone")
 	alone := d.footprint()
 	for range 2 {
 		d.docker("network", "connect", "--alias", "data", "prod", "db")
 		d.docker("network", "connect", "side", "db")
 		d.docker("network", "connect", "side", "web")
-		d.docker("network", "connect", "own", "web")
+		d.docker("network", "connect", "zone", "web")
 		d.asks("db", "www", "web asked by "+d.on("prod", "db").IPAddress)
 		d.asks("web", "data", "db asked by "+d.on("prod", "web").IPAddress)
-		for _, network := range []string{"prod", "side", "own"} {
+		for _, network := range []string{"prod", "side", "zone"} {
 			d.asks("db", d.on(network, "web").IPAddress, "web asked by "+d.on(network, "db").IPAddress)
 		}
 		d.asks("web", outsideAddr, "outside asked by "+nodeAddr) // prod knows a way, side does not
@@ -47,7 +47,7 @@ func (d *docker) connectedLive() {
 			d.docker("network", "disconnect", "side", container)
 		}
 		d.docker("network", "disconnect", "prod", "db")
-		d.docker("network", "disconnect", "own", "web")
+		d.docker("network", "disconnect", "zone", "web")
 		d.same(alone)
 	}
 	d.docker("network", "connect", "prod", "db")

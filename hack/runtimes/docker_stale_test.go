@@ -32,6 +32,10 @@ func TestDockerStale(t *testing.T) {
 		}
 		d.orphan(id)
 		d.same(alone)
+		// An address and a pool that no network has.
+		pool := d.call("IpamDriver.RequestPool", map[string]any{"Options": map[string]string{"seam.network": "prod"}}).PoolID
+		d.call("IpamDriver.RequestAddress", map[string]any{"PoolID": pool})
+		d.same(alone)
 
 		d.must(d.process.Process.Signal(unix.SIGSTOP)) // it takes questions, and does not answer
 		kept("silent")
@@ -57,7 +61,7 @@ func (d *docker) orphan(networkID string) {
 }
 
 // call calls the driver as an engine does.
-func (d *docker) call(method string, body any) {
+func (d *docker) call(method string, body any) (answer struct{ Err, PoolID, Address string }) {
 	d.Helper()
 	client := http.Client{Timeout: longest, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -68,9 +72,9 @@ func (d *docker) call(method string, body any) {
 	response, err := client.Post("http://driver/"+method, "application/json", bytes.NewReader(encode(body)))
 	d.must(err)
 	defer response.Body.Close()
-	var answer struct{ Err string }
 	d.must(json.NewDecoder(response.Body).Decode(&answer))
 	if answer.Err != "" {
 		d.Fatalf("%s: %s", method, answer.Err)
 	}
+	return answer
 }

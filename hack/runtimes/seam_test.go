@@ -13,12 +13,13 @@ type attachment struct {
 	Stale                        bool
 }
 
-// attachments returns what "seam ls" lists of a network.
+// attachments returns what "seam ls" lists of a network, without addresses that are only
+// reserved.
 func (n *node) attachments(network string) []attachment {
 	n.Helper()
 	var listing struct{ Attachments []attachment }
 	n.must(json.Unmarshal([]byte(n.run(built("seam"), "ls", "--json")), &listing))
-	return slices.DeleteFunc(listing.Attachments, func(a attachment) bool { return a.Network != network })
+	return slices.DeleteFunc(listing.Attachments, func(a attachment) bool { return a.Network != network || a.IfName == "reserved" })
 }
 
 // attached returns the attachment of the container, and fails unless "seam ls" lists
