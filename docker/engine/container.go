@@ -48,7 +48,9 @@ func (c *Client) Container(ctx context.Context, network cnm.NetworkID, endpoint 
 	}
 	for _, form := range list {
 		if form.ID == id || id == "" && slices.Contains(form.Names, "/"+e.Name) {
-			return form.container(e.Name), nil
+			c := form.container(e.Name)
+			c.Networks[network] = n.Name // which engines before 28 do not list until the container runs
+			return c, nil
 		}
 	}
 	return nil, fmt.Errorf("container %s of endpoint %s: %w", e.Name, endpoint, fs.ErrNotExist)
