@@ -160,14 +160,14 @@ func (d *Driver) detach(ctx context.Context, e *endpoint) error {
 	if err != nil {
 		return err
 	}
-	netNS, err := d.bringBack(e)
+	netNS, err := d.bringBack(chain, e)
 	if err != nil {
 		return err
 	}
 	if err := d.conf.Runtime.Detach(ctx, chain, e.container(netNS)); err != nil {
 		return err
 	}
-	e.Chain, e.Ports, e.Rest, e.Joined, e.Sandbox = nil, nil, nil, nil, ""
+	e.Chain, e.Ports, e.Rest, e.Joined, e.Sandbox, e.Kept = nil, nil, nil, nil, "", false
 	return d.endpoints.put(e.id(), e)
 }
 

@@ -44,6 +44,9 @@ type Engine interface {
 	// Endpoints returns the networks of a driver with the endpoints that they have.
 	Endpoints(ctx context.Context, driver string) (map[cnm.NetworkID][]cnm.EndpointID, error)
 
+	// LiveRestore reports whether the engine leaves containers running when it ends.
+	LiveRestore(ctx context.Context) (bool, error)
+
 	// Addresses returns what the engine has of an IPAM driver.
 	Addresses(ctx context.Context, ipam string) (*engine.Addresses, error)
 }
@@ -61,8 +64,10 @@ type Driver struct {
 	stop      context.CancelFunc
 	life      context.Context // ends with Close: of what goes on after a call is answered
 	unlock    func()
-	asking    sync.Mutex // guards silent
+	asking    sync.Mutex // guards what follows
 	silent    time.Time  // until then the engine is not asked for names
+	live      bool       // whether it leaves containers running when it ends,
+	liveUntil time.Time  // as is believed until then
 
 	freshOnce     sync.Once
 	freshSettings link.Settings // of a namespace in which nothing was done

@@ -35,6 +35,7 @@ type endpoint struct {
 	Ports  []cni.PortMapping `json:"ports,omitempty"` // published
 
 	Staged  bool        `json:"staged,omitempty"`  // the chain ran in a staging namespace, not in the sandbox
+	Kept    bool        `json:"kept,omitempty"`    // the engine was not handed the interface
 	Sandbox string      `json:"sandbox,omitempty"` // that was joined; empty: none
 	Joined  *cnm.Joined `json:"joined,omitempty"`  // what was answered then
 

@@ -18,9 +18,10 @@ import (
 )
 
 // Join attaches the endpoint to the sandbox, or, where the engine mounts that only later,
-// to a staging namespace, and hands the interface to the engine: it gives it a name beside
-// those of other networks, addresses and routes, and brings it back in the end. What it does
-// not carry over is added as soon as the interface is in the sandbox.
+// to a staging namespace. The interface of a container that starts is then handed to the
+// engine: it gives it a name beside those of other networks, addresses and routes, and brings
+// it back in the end. What it does not carry over is added as soon as the interface is in
+// the sandbox.
 func (d *Driver) Join(ctx context.Context, j *cnm.Join) (*cnm.Joined, error) {
 	n, err := d.known(j.Network)
 	if err != nil {
@@ -61,16 +62,20 @@ func (d *Driver) join(ctx context.Context, n *network, e *endpoint, sandbox stri
 		defer ns.Close()
 	}
 	lives := err == nil
-	e.Sandbox = sandbox
+	e.Sandbox, e.Kept = sandbox, lives && d.keeps(ctx, e, c)
 	if lives && !e.Staged {
 		err = d.enter(ctx, n, e, ns, c)
 	} else {
 		err = d.ready(ctx, n, e, c)
 	}
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+	case e.Kept:
+		err = d.keep(ctx, n, e, ns)
+	default:
+		e.Joined, err = d.handOver(n, e)
 	}
-	if e.Joined, err = d.handOver(n, e); err != nil {
+	if err != nil {
 		return err
 	}
 	d.closeWayOut(n, e.Joined)
@@ -111,7 +116,7 @@ func (d *Driver) enter(ctx context.Context, n *network, e *endpoint, ns *netns.N
 }
 
 // nameInside returns the interface's name in the sandbox: the one that the user chose, or
-// the first ethN that is free, which is what the engine will call it.
+// the first ethN that is free, which is what the engine will call it, or will not.
 func nameInside(inside *link.Handle, n *network, e *endpoint) (string, error) {
 	if e.Asked.Name != "" {
 		return e.Asked.Name, nil
@@ -120,7 +125,11 @@ func nameInside(inside *link.Handle, n *network, e *endpoint) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for i := 0; ; i++ {
+	first := 0
+	if e.Kept {
+		first = firstKept
+	}
+	for i := first; ; i++ {
 		name := prefix + strconv.Itoa(i)
 		_, err := inside.ByName(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -180,8 +189,8 @@ func withoutDefault(routes []cni.Route) []cni.Route {
 	})
 }
 
-// Leave prepares for what comes next: the engine brings the interface back, and then calls
-// DeleteEndpoint.
+// Leave detaches an interface that the engine does not know of. Another one it brings back
+// now, and then calls DeleteEndpoint.
 func (d *Driver) Leave(ctx context.Context, _ cnm.NetworkID, id cnm.EndpointID) error {
 	release, err := d.endpoints.hold(ctx, string(id))
 	if err != nil {
@@ -191,6 +200,9 @@ func (d *Driver) Leave(ctx context.Context, _ cnm.NetworkID, id cnm.EndpointID) 
 	e := d.endpoints.get(string(id))
 	if e == nil || e.Sandbox == "" {
 		return nil
+	}
+	if e.Kept {
+		return d.detach(ctx, e)
 	}
 	return d.dropName(e)
 }

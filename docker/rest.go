@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/cni/wire"
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns"
 )
@@ -153,7 +155,10 @@ func find(h *link.Handle, tag string) (link.Link, error) {
 // bringBack returns the interface, under the name that plugins know, to where the chain is
 // to take it away, and the path of that namespace: the sandbox, or if that is gone, or has
 // another link of this name, a staging namespace.
-func (d *Driver) bringBack(e *endpoint) (netNS string, err error) {
+func (d *Driver) bringBack(chain *seam.Network, e *endpoint) (netNS string, err error) {
+	if e.Kept || e.Rest == nil && e.Sandbox != "" && d.endsOnHost(chain) {
+		return e.Sandbox, nil
+	}
 	if e.Staged && (e.Sandbox == "" || e.Rest != nil) {
 		return d.staging(e), d.fetch(e, d.staging(e))
 	}
@@ -167,6 +172,22 @@ func (d *Driver) bringBack(e *endpoint) (netNS string, err error) {
 	}
 	defer ns.Close()
 	return d.staging(e), d.fetch(e, d.staging(e))
+}
+
+// fromHost are plugins that take all away from the host's side: with the host's end of a
+// veth goes the other one, wherever it is.
+var fromHost = []string{"bridge", "ptp", "portmap", "firewall", "bandwidth", "masquerade", "tuning"}
+
+// endsOnHost reports whether the chain is of such plugins, and of Seam's own: others may
+// delete the interface by its name inside.
+func (d *Driver) endsOnHost(chain *seam.Network) bool {
+	for _, p := range chain.Plugins {
+		plugin, err := d.conf.Runtime.Plugins.Find(p.Type)
+		if _, executed := plugin.(*wire.Executable); err != nil || executed || !slices.Contains(fromHost, p.Type) {
+			return false
+		}
+	}
+	return true
 }
 
 // fetch moves the interface to the namespace at path, from the host's, where the engine

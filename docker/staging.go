@@ -223,13 +223,8 @@ func (d *Driver) moved(ctx context.Context, e *endpoint, sandbox *netns.Namespac
 		}
 	}
 	err := d.revise(ctx, e, func(r *seam.Record) {
-		r.NetNS, r.Name = e.Sandbox, e.Name
-		r.Result.Routes = withoutDefault(r.Result.Routes)
-		for i := range r.Result.Interfaces {
-			if in := &r.Result.Interfaces[i]; in.Sandbox != "" && in.Name == e.IfName && in.MAC != nil && e.mac() != nil {
-				in.MAC = e.mac() // which the engine has set
-			}
-		}
+		r.NetNS = e.Sandbox
+		e.amend(r)
 	})
 	if err != nil {
 		return err

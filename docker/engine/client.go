@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,8 +32,9 @@ var ErrNoAnswer = errors.New("no answer from the Docker engine")
 type Client struct {
 	Timeout time.Duration // of a question; 0: DefaultTimeout. Set it before the first one
 
-	base string // of the addresses that are asked for
-	http *http.Client
+	base  string // of the addresses that are asked for
+	http  *http.Client
+	known atomic.Pointer[string] // the version
 }
 
 // New returns a client of the engine at unix://PATH or tcp://HOST:PORT, which is what
@@ -87,6 +89,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, reply a
 	}
 	response, err := c.send(ctx, version+path)
 	if err != nil {
+		c.known.Store(nil)
 		return err
 	}
 	defer response.Body.Close()
@@ -94,7 +97,8 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, reply a
 	case http.StatusOK:
 	case http.StatusNotFound:
 		return fmt.Errorf("%s: %w", path, fs.ErrNotExist)
-	default:
+	default: // a version that it does not serve, perhaps
+		c.known.Store(nil)
 		return fmt.Errorf("%w: %s: %s", ErrNoAnswer, path, response.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, longest)).Decode(reply); err != nil {
@@ -109,20 +113,25 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, reply a
 const longest = 64 << 20
 
 // version returns the first part of all paths: an engine serves its own version of the
-// API, and some older ones, but these differ from engine to engine. It is asked each
-// time, as another engine may have taken the place of this one.
+// API, and some older ones, but these differ from engine to engine. What it said is
+// remembered until a question fails, as another engine may have taken its place.
 func (c *Client) version(ctx context.Context) (string, error) {
+	if known := c.known.Load(); known != nil {
+		return *known, nil
+	}
 	response, err := c.send(ctx, "/_ping")
 	if err != nil {
 		return "", err
 	}
 	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 4096))
-	version := response.Header.Get("Api-Version")
-	if version == "" {
+	said := response.Header.Get("Api-Version")
+	if said == "" {
 		return "", fmt.Errorf("%w: %s does not say its version", ErrNoAnswer, c.base)
 	}
-	return "/v" + version, nil
+	version := "/v" + said
+	c.known.Store(&version)
+	return version, nil
 }
 
 func (c *Client) send(ctx context.Context, path string) (*http.Response, error) {
@@ -143,4 +152,15 @@ func noAnswer(ctx context.Context, err error) error {
 		err = context.Cause(ctx)
 	}
 	return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+}
+
+// LiveRestore reports whether the engine leaves containers running when it ends.
+func (c *Client) LiveRestore(ctx context.Context) (bool, error) {
+	ctx, done := c.bounded(ctx)
+	defer done()
+	var info struct{ LiveRestoreEnabled bool }
+	if err := c.get(ctx, "/info", nil, &info); err != nil {
+		return false, err
+	}
+	return info.LiveRestoreEnabled, nil
 }

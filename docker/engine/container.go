@@ -17,12 +17,14 @@ type Container struct {
 	Labels   map[string]string
 	Networks map[cnm.NetworkID]string // those that it is on by now, and their names
 	Wanted   int                      // how many it is to be on: when it starts it joins one after another
+	Running  bool                     // it has started, and joins a further one
 }
 
 type containerForm struct {
 	ID              string `json:"Id"`
 	Names           []string
 	Labels          map[string]string
+	State           string
 	NetworkSettings struct {
 		Networks map[string]struct{ NetworkID string }
 	}
@@ -77,5 +79,8 @@ func (f *containerForm) container(name string) *Container {
 			on[cnm.NetworkID(n.NetworkID)] = name
 		}
 	}
-	return &Container{ID: f.ID, Name: name, Labels: f.Labels, Networks: on, Wanted: len(f.NetworkSettings.Networks)}
+	return &Container{
+		ID: f.ID, Name: name, Labels: f.Labels, Networks: on, Wanted: len(f.NetworkSettings.Networks),
+		Running: f.State == "running" || f.State == "paused",
+	}
 }

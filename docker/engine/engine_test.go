@@ -74,7 +74,7 @@ func askBridge(t *testing.T, d *dockerd) {
 		t.Fatalf("error %v, endpoints %v; want one of plain, two of second", err, all)
 	}
 	want := &engine.Container{
-		ID: web, Name: "web.1", Labels: map[string]string{"app": "shop"}, Networks: map[cnm.NetworkID]string{plain: "plain", second: "second"}, Wanted: 2,
+		ID: web, Name: "web.1", Labels: map[string]string{"app": "shop"}, Networks: map[cnm.NetworkID]string{plain: "plain", second: "second"}, Wanted: 2, Running: true,
 	}
 	got, err := d.Container(t.Context(), plain, all[plain][0])
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
