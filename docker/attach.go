@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
@@ -30,6 +33,9 @@ func (d *Driver) attach(ctx context.Context, n *network, chain *seam.Network, e 
 		return nil, err
 	}
 	e.Chain = chain.Raw
+	if len(e.Asked.Ports)+len(wishes.Ports) > 0 {
+		d.dropDead(ctx, e)
+	}
 	if err := d.publish(n, e, chain, wishes.Ports); err != nil {
 		return nil, err
 	}
@@ -60,9 +66,11 @@ func (d *Driver) wishes(n *network, e *endpoint, chain *seam.Network, c *who) (s
 		d.conf.Log.Warn(text, "endpoint", short(e.id()), "container", e.Name)
 	}
 	if mac := e.mac(); mac != nil {
+		d.tooLate(e, c, "seam.mac", w.MAC != "" && !strings.EqualFold(w.MAC, mac.String()))
 		w.MAC = mac.String()
 	}
 	if e.Lease != nil || len(e.Asked.Interface.Addresses) > 0 {
+		d.tooLate(e, c, "seam.ip", e.Lease != nil && len(w.IPs) > 0 && len(e.Asked.Options[optionPrefix+"ip"]) == 0)
 		w.IPs = nil // they are the endpoint's already
 	}
 	if d.asks(n, e, chain) {
@@ -73,12 +81,36 @@ func (d *Driver) wishes(n *network, e *endpoint, chain *seam.Network, c *who) (s
 	return w, nil
 }
 
+// tooLate warns of a label for what the engine wants to know before it says whose the
+// endpoint is.
+func (d *Driver) tooLate(e *endpoint, c *who, label string, is bool) {
+	if is && c != nil {
+		d.conf.Log.Warn("label not heeded, as it is known too late: give it as --driver-opt", "label", label, "endpoint", short(e.id()), "container", e.Name)
+	}
+}
+
 // explain adds to a wish that the chain does not take what to do about it.
 func explain(err error) error {
 	if untaken, ok := errors.AsType[*seam.UntakenError](err); ok {
 		return fmt.Errorf("%w: %s", err, untaken.Hint())
 	}
 	return err
+}
+
+// dropDead detaches other endpoints with published ports whose sandbox is gone: an engine
+// that was killed does not always say so when it starts again, and its containers want
+// their ports.
+func (d *Driver) dropDead(ctx context.Context, e *endpoint) {
+	for _, other := range d.endpoints.all() {
+		if other.id() == e.id() || len(other.Ports) == 0 || other.Rest != nil || other.Joined == nil || d.endpoints.isHeld(other.id()) {
+			continue
+		}
+		if _, err := os.Stat(other.Sandbox); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		err := d.DeleteEndpoint(ctx, other.Asked.Network, other.Asked.ID)
+		d.tell("endpoint removed whose sandbox is gone", other.id(), err)
+	}
 }
 
 // publish chooses the endpoint's published ports, to which wished ones come, and writes

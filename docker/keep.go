@@ -93,7 +93,7 @@ func (e *endpoint) amend(r *seam.Record) {
 }
 
 // sysctlsOption is what --driver-opt says of the interface's settings, KEY=VALUE[,...], with
-// IFNAME for its name. An engine that moves the link itself sets them.
+// IFNAME for its name.
 const sysctlsOption = "com.docker.network.endpoint.sysctls"
 
 func setSysctls(ns *netns.Namespace, list, ifName string) error {

@@ -168,16 +168,12 @@ func (d *Driver) clear(ctx context.Context, n *network) error {
 	if err != nil {
 		return err
 	}
-	if err := d.conf.Runtime.CollectDead(ctx, chain); err != nil {
-		return err
+	if n.Bridge != "" {
+		if err := d.host.Delete(n.Bridge); err != nil && !link.Missing(err) {
+			return err
+		}
 	}
-	if n.Bridge == "" {
-		return nil
-	}
-	if err := d.host.Delete(n.Bridge); err != nil && !link.Missing(err) {
-		return err
-	}
-	return nil
+	return d.conf.Runtime.CollectDead(ctx, chain) // what lets the bridge's traffic pass goes after it
 }
 
 // known returns the network, or says that it is not.

@@ -115,6 +115,8 @@ func (d *Driver) addTo(ctx context.Context, e *endpoint, sandbox *netns.Namespac
 			errs = append(errs, err)
 		}
 	}
+	// Engines from 28 on do so themselves.
+	errs = append(errs, setSysctls(sandbox, e.Asked.Options[sysctlsOption], l.Name))
 	errs = append(errs, d.moved(ctx, e, sandbox))
 	return errors.Join(errs...)
 }
@@ -175,15 +177,15 @@ func (d *Driver) bringBack(chain *seam.Network, e *endpoint) (netNS string, err 
 }
 
 // fromHost are plugins that take all away from the host's side: with the host's end of a
-// veth goes the other one, wherever it is.
-var fromHost = []string{"bridge", "ptp", "portmap", "firewall", "bandwidth", "masquerade", "tuning"}
+// veth goes the other one, wherever it is. IPAM dhcp is not: it speaks on the interface.
+var fromHost = []string{"bridge", "ptp", "portmap", "firewall", "bandwidth", "masquerade", "tuning", "host-local", "static", ""}
 
 // endsOnHost reports whether the chain is of such plugins, and of Seam's own: others may
 // delete the interface by its name inside.
 func (d *Driver) endsOnHost(chain *seam.Network) bool {
 	for _, p := range chain.Plugins {
 		plugin, err := d.conf.Runtime.Plugins.Find(p.Type)
-		if _, executed := plugin.(*wire.Executable); err != nil || executed || !slices.Contains(fromHost, p.Type) {
+		if _, executed := plugin.(*wire.Executable); err != nil || executed || !slices.Contains(fromHost, p.Type) || !slices.Contains(fromHost, p.IPAM) {
 			return false
 		}
 	}
