@@ -6,10 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
@@ -33,9 +31,6 @@ func (d *Driver) attach(ctx context.Context, n *network, chain *seam.Network, e 
 		return nil, err
 	}
 	e.Chain = chain.Raw
-	if len(e.Asked.Ports)+len(wishes.Ports) > 0 {
-		d.dropDead(ctx, e)
-	}
 	if err := d.publish(n, e, chain, wishes.Ports); err != nil {
 		return nil, err
 	}
@@ -95,22 +90,6 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %s", err, untaken.Hint())
 	}
 	return err
-}
-
-// dropDead detaches other endpoints with published ports whose sandbox is gone: an engine
-// that was killed does not always say so when it starts again, and its containers want
-// their ports.
-func (d *Driver) dropDead(ctx context.Context, e *endpoint) {
-	for _, other := range d.endpoints.all() {
-		if other.id() == e.id() || len(other.Ports) == 0 || other.Rest != nil || other.Joined == nil || d.endpoints.isHeld(other.id()) {
-			continue
-		}
-		if _, err := os.Stat(other.Sandbox); !errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		err := d.DeleteEndpoint(ctx, other.Asked.Network, other.Asked.ID)
-		d.tell("endpoint removed whose sandbox is gone", other.id(), err)
-	}
 }
 
 // publish chooses the endpoint's published ports, to which wished ones come, and writes

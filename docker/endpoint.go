@@ -43,8 +43,9 @@ type endpoint struct {
 	// the sandbox.
 	Rest *link.Snapshot `json:"rest,omitempty"`
 
-	Deleted bool   `json:"deleted,omitempty"` // by the engine, which does not ask again: see Run
-	Name    string `json:"name,omitempty"`    // of the container
+	Deleted   bool   `json:"deleted,omitempty"`   // by the engine, which does not ask again: see Run
+	Container string `json:"container,omitempty"` // its ID; empty: the engine did not say
+	Name      string `json:"name,omitempty"`      // of the container
 }
 
 func (e *endpoint) id() string { return string(e.Asked.ID) }

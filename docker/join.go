@@ -52,7 +52,8 @@ func (d *Driver) Join(ctx context.Context, j *cnm.Join) (*cnm.Joined, error) {
 func (d *Driver) join(ctx context.Context, n *network, e *endpoint, sandbox string) error {
 	c := d.whose(ctx, e)
 	if c != nil {
-		e.Name = c.Name
+		e.Container, e.Name = c.ID, c.Name
+		d.dropEarlier(ctx, e)
 	}
 	ns, err := netns.Open(sandbox)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -86,6 +87,18 @@ func (d *Driver) join(ctx context.Context, n *network, e *endpoint, sandbox stri
 		d.await(e)
 	}
 	return nil
+}
+
+// dropEarlier removes what is left of the container's earlier endpoint on the network: an
+// engine that was killed does not always say so when it starts again, and the container wants
+// its ports. No container is on a network twice.
+func (d *Driver) dropEarlier(ctx context.Context, e *endpoint) {
+	for _, other := range d.endpoints.all() {
+		if other.Container == e.Container && other.Asked.Network == e.Asked.Network && other.id() != e.id() && !d.endpoints.isHeld(other.id()) {
+			err := d.DeleteEndpoint(ctx, other.Asked.Network, other.Asked.ID)
+			d.tell("endpoint removed that the container had before", other.id(), err)
+		}
+	}
 }
 
 // closeWayOut keeps the engine from adding one where the network has none, or where it

@@ -71,14 +71,14 @@ func (d *Driver) stage(ctx context.Context, n *network, chain *seam.Network, e *
 }
 
 // nameStaged chooses what the interface is called in a staging namespace: as the engine
-// will call it or, where it may be one of several, a name that no other has, and that is
-// the interface's second one then.
+// will call it or, where it may be one of several, as nobody knows before Join, a name that
+// no other has, and that is the interface's second one then.
 func (e *endpoint) nameStaged(n *network, c *who) error {
 	prefix, err := n.ifPrefix()
 	switch {
 	case e.Asked.Name != "":
 		e.IfName = e.Asked.Name
-	case c != nil && c.Wanted > 1:
+	case c == nil || c.Wanted > 1:
 		e.IfName = sourceName(e)
 	default:
 		e.IfName = prefix + "0"

@@ -84,8 +84,12 @@ func (h *Handle) Addrs(l Link) ([]Addr, error) {
 }
 
 const (
-	firstPause   = 200 * time.Microsecond
+	firstPause   = 50 * time.Microsecond
 	longestPause = 50 * time.Millisecond
+
+	// shortestTimer is what Go's timers take at least in a process that has nothing else
+	// to do: it sleeps in epoll_wait, which counts milliseconds.
+	shortestTimer = time.Millisecond
 )
 
 // WaitAddrs waits until no address of the link is tentative any more. An address
@@ -123,6 +127,22 @@ func (h *Handle) WaitRunning(ctx context.Context, name string) (l Link, err erro
 	return l, err
 }
 
+// WaitLocal waits until the namespace takes packets to addr, which AddAddr has given to a
+// link of it, for its own. Of an IPv6 address the kernel sees to that a moment after it has
+// answered, also without duplicate detection (net/ipv6/addrconf.c, addrconf_dad_work), and
+// until then drops what comes.
+func (h *Handle) WaitLocal(ctx context.Context, addr netip.Addr) error {
+	return poll(ctx, func() (bool, error) {
+		msg := new(nl.RtMsg)
+		msg.Family, msg.Dst_len = familyOf(addr), uint8(addr.BitLen())
+		answer, err := h.ask(unix.RTM_GETROUTE, 0, msg, nl.NewRtAttr(unix.RTA_DST, addr.AsSlice()))
+		if err == nil && nl.DeserializeRtMsg(answer).Type == unix.RTN_LOCAL {
+			return true, nil
+		}
+		return false, fmt.Errorf("address %s: does not become usable: %w", addr, errNotYet)
+	})
+}
+
 var errNotYet = errors.New("timed out")
 
 // poll asks, with growing pauses, until the answer is yes, an error other than
@@ -133,12 +153,22 @@ func poll(ctx context.Context, ask func() (bool, error)) error {
 		if done || (err != nil && !errors.Is(err, errNotYet)) {
 			return err
 		}
+		if pause < shortestTimer {
+			doze(pause)
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return err
 		case <-time.After(pause):
 		}
 	}
+}
+
+// doze sleeps for less than shortestTimer.
+func doze(pause time.Duration) {
+	t := unix.NsecToTimespec(pause.Nanoseconds())
+	_ = unix.Nanosleep(&t, nil)
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

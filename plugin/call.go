@@ -29,6 +29,10 @@ type Call struct {
 	// ViaGateway leaves the pod without neighbours but its gateway; a Device sets it in
 	// Connect and in Check.
 	ViaGateway bool
+	// AnnounceLate says that going up announces nothing, as what the interface is connected
+	// with does not yet pass frames on. A Device sets it in Connect and calls Announce in
+	// Finish, when that does.
+	AnnounceLate bool
 	// LeaveDown leaves the pod's interface down.
 	LeaveDown bool
 	// TakesOver says that Result is the whole chain's: what the plugins before reported

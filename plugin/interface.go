@@ -109,6 +109,7 @@ func (p *interfacePlugin) Add(ctx context.Context, r *cni.Request) (*cni.Result,
 	if err := p.host.put(c, dev, elements); err != nil {
 		return nil, err
 	}
+	c.waitUsable(ctx)
 	if dns := dev.Common().DNS; !dns.IsZero() {
 		c.Result.DNS = dns
 	}

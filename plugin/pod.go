@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/seamnet/seam/cni"
@@ -17,9 +18,13 @@ import (
 // one to two seconds.
 const detectionTime = 5 * time.Second
 
+// usableTime bounds the wait for the kernel to make the pod's IPv6 addresses usable.
+const usableTime = time.Second
+
 // configure gives the pod's interface the result's addresses and routes and sets
 // it up. The order is the kernel's: settings before the addresses they bear on,
-// addresses before the announcement that going up sends, routes when the link is up.
+// addresses before the announcement that going up sends, unless that would be lost,
+// routes when the link is up.
 func (c *Call) configure(ctx context.Context, pod link.Link) error {
 	if pod.Index == 0 { // a program drives it (Lender.UserSpace)
 		return nil
@@ -30,21 +35,17 @@ func (c *Call) configure(ctx context.Context, pod link.Link) error {
 	if err := c.PodNS.Do(func() error { return c.podSettings() }); err != nil {
 		return err
 	}
-	for _, ip := range c.Result.IPs {
-		err := c.Pod.AddAddr(pod, link.Addr{Prefix: ip.Address, NoDAD: !c.DAD, NoPrefixRoute: c.ViaGateway})
-		if err != nil {
+	steps := []func(link.Link) error{c.addAddrs, c.setUp}
+	if c.AnnounceLate {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(pod); err != nil {
 			return err
 		}
 	}
 	if c.LeaveDown {
 		return nil
-	}
-	up := link.Change{Up: true}
-	if pod.Peer == 0 && pod.Alias == "" { // a veth bears its tag at the host's end
-		up.Alias = Alias(c.Tag())
-	}
-	if err := c.Pod.Set(pod, up); err != nil {
-		return err
 	}
 	if _, v6 := c.Families(); v6 && c.DAD {
 		ctx, cancel := context.WithTimeout(ctx, detectionTime)
@@ -59,6 +60,27 @@ func (c *Call) configure(ctx context.Context, pod link.Link) error {
 		}
 	}
 	return c.addRoutes(pod)
+}
+
+func (c *Call) addAddrs(pod link.Link) error {
+	for _, ip := range c.Result.IPs {
+		err := c.Pod.AddAddr(pod, link.Addr{Prefix: ip.Address, NoDAD: !c.DAD, NoPrefixRoute: c.ViaGateway})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Call) setUp(pod link.Link) error {
+	if c.LeaveDown {
+		return nil
+	}
+	up := link.Change{Up: true}
+	if pod.Peer == 0 && pod.Alias == "" { // a veth bears its tag at the host's end
+		up.Alias = Alias(c.Tag())
+	}
+	return c.Pod.Set(pod, up)
 }
 
 // routeViaGateway makes the gateway the pod's only neighbour: what the subnet's own
@@ -111,10 +133,9 @@ func (c *Call) podSettings() error {
 	return nil
 }
 
-// Announce lets the pod's interface, which is up, tell its neighbours its addresses once
-// more. They may know those by the MAC address of a pod that had them before, and would
-// send there for seconds. What going up announces is lost where the other end of the
-// link does not yet pass frames on: a Device calls this when it does.
+// Announce lets the pod's interface, which is up, tell its neighbours its addresses. They
+// may know those by the MAC address of a pod that had them before, and would send there
+// for seconds.
 //
 // The kernel announces whenever a MAC address is set, be it the one that is there
 // (net/ipv4/devinet.c and net/ipv6/ndisc.c, NETDEV_CHANGEADDR, with the settings that
@@ -124,6 +145,26 @@ func (c *Call) Announce() error {
 		return nil
 	}
 	return c.Pod.Set(c.Link, link.Change{MAC: c.Link.MAC})
+}
+
+// waitUsable waits until the pod takes packets to its IPv6 addresses, which the kernel sees
+// to a moment after it has said yes: what came before was lost, and not sent again for a
+// second. It is called last, when there is hardly anything left to wait for. That it takes
+// longer, as on a busy host, is no failure.
+func (c *Call) waitUsable(ctx context.Context) {
+	if _, v6 := c.Families(); !v6 || c.Link.Index == 0 || c.LeaveDown {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, usableTime)
+	defer cancel()
+	if c.Link.Peer != 0 { // with a cable, which other links may lack
+		_, _ = c.Pod.WaitRunning(ctx, c.IfName)
+	}
+	for _, ip := range c.Result.IPs {
+		if a := ip.Address.Addr(); a.Is6() {
+			_ = c.Pod.WaitLocal(ctx, a)
+		}
+	}
 }
 
 // addRoutes adds the result's routes. A route without a gateway goes over the first

@@ -313,3 +313,23 @@ func TestDockerConflistGone(t *testing.T) {
 		d.same(before)
 	})
 }
+
+// TestDockerPortAfterKill: an engine that is killed, and asks nothing of the driver when it
+// starts again, as where the addresses are its own, has its containers' ports back.
+func TestDockerPortAfterKill(t *testing.T) {
+	onEngines(t, func(d *docker) {
+		d.withSeamd()
+		d.network(prodNetwork) // with the firewall's static rules, which stay
+		before := d.footprint()
+		d.create("plain")
+		d.web("web", "plain", "--publish", "18080:80")
+		d.kill9()
+		d.start()
+		d.docker("start", "web")
+		d.answers(d.outside, nodeAddr+":18080", "web asked by "+outsideAddr)
+		d.sound()
+		d.remove("web")
+		d.docker("network", "rm", "plain")
+		d.same(before)
+	})
+}

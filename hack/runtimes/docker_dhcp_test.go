@@ -40,7 +40,7 @@ func (d *docker) lan(kind string) *lan {
 	d.need("dnsmasq")
 	l := &lan{docker: d, server: netnstest.NewPod(d.T, "dhcpd")}
 	if kind == "bridge" {
-		d.run("ip", "link", "add", "lan0", "type", "bridge")
+		d.run("ip", "link", "add", "lan0", "address", "02:00:00:00:09:01", "type", "bridge") // else that of a port
 		d.run("ip", "link", "add", "port0", "type", "veth", "peer", "name", "eth0", "netns", "dhcpd")
 		d.run("ip", "link", "set", "port0", "master", "lan0", "up")
 	} else {
@@ -146,7 +146,6 @@ func TestDockerDHCPMacvlan(t *testing.T) {
 
 func (d *docker) onLAN(kind, list string) {
 	d.Helper()
-	d.driverFlags = []string{"--log-level", "debug"} // XXX
 	d.withSeamd()
 	d.network(prodNetwork) // with the firewall's static rules, which stay
 	d.write(filepath.Join(confDir, "lan.conflist"), list)

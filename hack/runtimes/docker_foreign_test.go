@@ -73,7 +73,7 @@ func TestDockerForeignPlugins(t *testing.T) {
 		d.docker("run", "--detach", "--name", "late", "--network", "none", "--stop-signal", "KILL", image, "sleep", "1000")
 		d.docker("network", "disconnect", "none", "late")
 		d.docker("network", "connect", "prod", "late")
-		d.furnished("late", "eth0")
+		d.furnished("late", "eth10") // not handed to the engine
 		d.remove("web", "db", "late")
 		d.docker("network", "rm", "prod")
 		d.same(before)

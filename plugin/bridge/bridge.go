@@ -135,7 +135,7 @@ func (b *Config) setPort(links *link.Handle, host link.Link) error {
 
 // Connect makes the bridge the gateway of the addresses, where that is asked for.
 func (b *Config) Connect(ctx context.Context, c *plugin.Call) error {
-	c.DAD, c.LeaveDown = b.EnableDAD, b.LeaveDown
+	c.DAD, c.LeaveDown, c.AnnounceLate = b.EnableDAD, b.LeaveDown, true
 	if !b.IsGateway || len(c.Result.IPs) == 0 {
 		return nil
 	}
@@ -150,8 +150,8 @@ func (b *Config) Connect(ctx context.Context, c *plugin.Call) error {
 	return c.Forward(gateway.Name)
 }
 
-// Finish waits until the port carries frames, and reports the MAC addresses: the port's, and that of the bridge, which its first port
-// changes on a bridge that someone else made.
+// Finish waits until the port carries frames, announces the pod, and reports the MAC addresses: the port's, and that of the bridge,
+// which its first port changes on a bridge that someone else made.
 func (b *Config) Finish(ctx context.Context, c *plugin.Call) (_ []nft.Element, err error) {
 	host := link.Link{Name: plugin.HostName(c.Tag())}
 	if b.LeaveDown {

@@ -40,7 +40,7 @@ func (c client) open(l *lease, up bool) (conn net.PacketConn, at link.Link, err 
 			}
 		}
 		return ns.Do(func() (err error) {
-			conn, err = nclient4.NewRawUDPConn(l.IfName, nclient4.ClientPort)
+			conn, err = nclient4.NewRawUDPConn(found.Name, nclient4.ClientPort) // whose second name IfName may be
 			return err
 		})
 	})
