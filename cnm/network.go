@@ -150,7 +150,7 @@ type Joined struct {
 
 // A Link is one that an engine moves to a sandbox.
 type Link struct {
-	Name   string // in the host's namespace
+	Name   string // in the host's namespace; empty: there is none to move, though it has a prefix
 	Prefix string // of its name in the sandbox; the engine adds a number
 	Inside string // its name in the sandbox, instead; engines from 29 on
 }

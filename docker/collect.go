@@ -2,9 +2,6 @@ package docker
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/seamnet/seam/cnm"
@@ -26,7 +23,6 @@ func (d *Driver) Run(ctx context.Context) {
 		d.retry(ctx)
 		d.collect(ctx, endpoints)
 		d.collectAddresses(ctx, addresses)
-		d.learnNames(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -58,9 +54,9 @@ func (d *Driver) tell(what, id string, err error) {
 // last. What it does not know twice is stale: one that is being made may be missing once.
 type suspects map[string]bool
 
-// collect removes what the engine, asked for it, does not have. If it does not answer,
-// nothing is known. Only what was there before it was asked counts, and only on networks
-// that it has told of before: others may be another engine's.
+// collect removes what the engine, asked for it, does not have, and learns the names of what
+// it has. If it does not answer, nothing is known. Only what was there before it was asked
+// counts, and only on networks that it has told of before: others may be another engine's.
 func (d *Driver) collect(ctx context.Context, before suspects) {
 	if d.conf.Engine == nil {
 		return
@@ -76,9 +72,10 @@ func (d *Driver) collect(ctx context.Context, before suspects) {
 		clear(before)
 		return
 	}
+	d.learnNames(ctx, there)
 	now := suspects{}
 	for _, e := range endpoints {
-		if d.isStale(e.Asked.Network, there) || d.isSeen(e.Asked.Network) && !slices.Contains(there[e.Asked.Network], e.Asked.ID) {
+		if d.isStale(e.Asked.Network, there) || d.isSeen(e.Asked.Network) && !has(there, e) {
 			now[e.id()] = true
 		}
 	}
@@ -95,19 +92,28 @@ func (d *Driver) collect(ctx context.Context, before suspects) {
 	}
 }
 
+// endpointNames are the networks and endpoints that an engine has, and the names of their
+// containers.
+type endpointNames = map[cnm.NetworkID]map[cnm.EndpointID]string
+
+func has(there endpointNames, e *endpoint) bool {
+	_, has := there[e.Asked.Network][e.Asked.ID]
+	return has
+}
+
 func (d *Driver) isSeen(id cnm.NetworkID) bool {
 	n := d.networks.get(string(id))
 	return n != nil && n.Seen
 }
 
 // isStale reports whether the engine has had the network, and has it no more.
-func (d *Driver) isStale(id cnm.NetworkID, there map[cnm.NetworkID][]cnm.EndpointID) bool {
+func (d *Driver) isStale(id cnm.NetworkID, there endpointNames) bool {
 	_, has := there[id]
 	return !has && d.isSeen(id)
 }
 
 // see notes that the engine has the network.
-func (d *Driver) see(n *network, there map[cnm.NetworkID][]cnm.EndpointID) {
+func (d *Driver) see(n *network, there endpointNames) {
 	if _, has := there[n.Asked.ID]; !has || n.Seen {
 		return
 	}
@@ -139,37 +145,4 @@ func (d *Driver) removeStale(ctx context.Context, before, now suspects, endpoint
 			d.collected.Add(1)
 		}
 	}
-}
-
-// errNoName says that the engine knows no container for the endpoint.
-var errNoName = errors.New("the engine names no container")
-
-// learnNames asks for the names of containers that could not be had when they joined.
-func (d *Driver) learnNames(ctx context.Context) {
-	for _, e := range d.endpoints.all() {
-		if e.Name != "" || e.Sandbox == "" || e.Deleted || d.endpoints.isHeld(e.id()) {
-			continue
-		}
-		if err := d.learnName(ctx, e.Asked.ID); err != nil && !errors.Is(err, errNoName) {
-			d.conf.Log.Debug("container's name not learned", "endpoint", short(e.id()), "err", err)
-			return
-		}
-	}
-}
-
-func (d *Driver) learnName(ctx context.Context, id cnm.EndpointID) error {
-	release, err := d.endpoints.hold(ctx, string(id))
-	if err != nil {
-		return err
-	}
-	defer release()
-	e := d.endpoints.get(string(id))
-	if e == nil || e.Sandbox == "" || e.Deleted {
-		return nil
-	}
-	c := d.whose(ctx, e)
-	if c == nil || c.Name == "" {
-		return fmt.Errorf("endpoint %s: %w", short(e.id()), errNoName)
-	}
-	return d.named(ctx, e, c.Name)
 }

@@ -41,8 +41,9 @@ type Engine interface {
 	// Container returns the container that the endpoint is of.
 	Container(ctx context.Context, network cnm.NetworkID, endpoint cnm.EndpointID) (*engine.Container, error)
 
-	// Endpoints returns the networks of a driver with the endpoints that they have.
-	Endpoints(ctx context.Context, driver string) (map[cnm.NetworkID][]cnm.EndpointID, error)
+	// Endpoints returns the networks of a driver with the endpoints that they have, and the
+	// names of their containers.
+	Endpoints(ctx context.Context, driver string) (map[cnm.NetworkID]map[cnm.EndpointID]string, error)
 
 	// LiveRestore reports whether the engine leaves containers running when it ends.
 	LiveRestore(ctx context.Context) (bool, error)

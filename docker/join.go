@@ -165,15 +165,17 @@ func (n *network) ifPrefix() (string, error) {
 
 // takeWayOut removes the link's default routes and returns their gateways: which of a
 // container's networks is its way out the engine decides, and then makes the route, for
-// which there must not be one.
-func takeWayOut(h *link.Handle, l link.Link) ([]netip.Addr, error) {
+// which there must not be one. Of a family of which the engine knows no address it makes
+// none.
+func takeWayOut(h *link.Handle, l link.Link, addresses []netip.Prefix) ([]netip.Addr, error) {
 	routes, err := h.Routes(l)
 	if err != nil {
 		return nil, err
 	}
 	var gateways []netip.Addr
 	for _, r := range routes {
-		if !isWayOut(r.Route) {
+		known := slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == r.GW.Is4() })
+		if !isWayOut(r.Route) || !known {
 			continue
 		}
 		if err := h.DeleteRoute(l, r); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -195,10 +197,11 @@ func isWayOut(r cni.Route) bool {
 func isMain(r cni.Route) bool { return r.Table == nil || *r.Table == unix.RT_TABLE_MAIN }
 
 // withoutDefault returns a result's routes without those of the main table that lead
-// everywhere.
-func withoutDefault(routes []cni.Route) []cni.Route {
+// everywhere, of the families that there are addresses of.
+func withoutDefault(routes []cni.Route, addresses []netip.Prefix) []cni.Route {
 	return slices.DeleteFunc(slices.Clone(routes), func(r cni.Route) bool {
-		return isMain(r) && r.Dst.Bits() == 0
+		known := slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == r.Dst.Addr().Is4() })
+		return known && isMain(r) && r.Dst.Bits() == 0
 	})
 }
 

@@ -75,7 +75,7 @@ func (d *Driver) keep(ctx context.Context, n *network, e *endpoint, ns *netns.Na
 	if err := setSysctls(ns, e.Asked.Options[sysctlsOption], e.IfName); err != nil {
 		return err
 	}
-	if e.Joined.Gateways, err = takeWayOut(h, l); err != nil {
+	if e.Joined.Gateways, err = takeWayOut(h, l, e.addresses()); err != nil {
 		return err
 	}
 	return d.revise(ctx, e, e.amend)
@@ -84,7 +84,7 @@ func (d *Driver) keep(ctx context.Context, n *network, e *endpoint, ns *netns.Na
 // amend brings the record in line with what was done to the interface since the chain ran.
 func (e *endpoint) amend(r *seam.Record) {
 	r.Name = e.Name
-	r.Result.Routes = withoutDefault(r.Result.Routes)
+	r.Result.Routes = withoutDefault(r.Result.Routes, e.addresses())
 	for i := range r.Result.Interfaces {
 		if in := &r.Result.Interfaces[i]; in.Sandbox != "" && in.Name == e.IfName && in.MAC != nil && e.mac() != nil {
 			in.MAC = e.mac()

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/cnm"
 	"github.com/seamnet/seam/docker/engine"
 )
 
@@ -56,11 +60,50 @@ func (d *Driver) setSilent(until time.Time) {
 	d.silent = until
 }
 
-// named writes down what people call the container.
-func (d *Driver) named(ctx context.Context, e *endpoint, name string) error {
+// learnNames writes down what the engine calls containers now: those whose name could not
+// be had when they joined, and those that got another one.
+func (d *Driver) learnNames(ctx context.Context, there endpointNames) {
+	for _, e := range d.endpoints.all() {
+		name := there[e.Asked.Network][e.Asked.ID]
+		if name == "" || name == e.Name || e.Sandbox == "" || e.Deleted || d.endpoints.isHeld(e.id()) {
+			continue
+		}
+		if err := d.learnName(ctx, e.Asked.ID, name); err != nil {
+			d.conf.Log.Warn("container's name not written down", "endpoint", short(e.id()), "container", name, "err", err)
+		}
+	}
+}
+
+func (d *Driver) learnName(ctx context.Context, id cnm.EndpointID, name string) error {
+	release, err := d.endpoints.hold(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	defer release()
+	e := d.endpoints.get(string(id))
+	if e == nil || e.Sandbox == "" || e.Deleted {
+		return nil
+	}
+	if e.Name == "" {
+		d.tellLabels(ctx, e, name)
+	}
 	e.Name = name
 	if err := d.endpoints.put(e.id(), e); err != nil {
 		return err
 	}
 	return d.revise(ctx, e, func(r *seam.Record) { r.Name = name })
+}
+
+// tellLabels says which labels the container has that the chain was not told of.
+func (d *Driver) tellLabels(ctx context.Context, e *endpoint, name string) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	c, err := d.conf.Engine.Container(ctx, e.Asked.Network, e.Asked.ID)
+	if err != nil {
+		return // the container may be gone
+	}
+	late := slices.DeleteFunc(slices.Sorted(maps.Keys(c.Labels)), func(key string) bool { return !strings.HasPrefix(key, optionPrefix) })
+	if len(late) > 0 {
+		d.conf.Log.Warn("labels are not heeded, as the engine did not tell them in time: start the container again", "endpoint", short(e.id()), "container", name, "labels", late)
+	}
 }

@@ -108,7 +108,7 @@ func (d *Driver) addTo(ctx context.Context, e *endpoint, sandbox *netns.Namespac
 			return err
 		}))
 	}
-	errs = append(errs, inside.Restore(e.Rest, link.RestoreOptions{Names: map[string]string{e.IfName: l.Name}, SkipDefaultRoutes: true}))
+	errs = append(errs, inside.Restore(e.Rest, link.RestoreOptions{Names: map[string]string{e.IfName: l.Name}}))
 	if l.Name != e.IfName {
 		// The plugins know it by that name. Where another link has it they do not find it.
 		if err := inside.AddAltName(*l, e.IfName); !errors.Is(err, fs.ErrExist) {

@@ -161,7 +161,7 @@ func (d *Driver) handOver(n *network, e *endpoint) (*cnm.Joined, error) {
 		if err != nil {
 			return err
 		}
-		if joined.Gateways, err = takeWayOut(h, l); err != nil {
+		if joined.Gateways, err = takeWayOut(h, l, e.addresses()); err != nil {
 			return err
 		}
 		if joined.Routes, err = takeRoutes(h, l, e.addresses()); err != nil {

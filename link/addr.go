@@ -153,7 +153,7 @@ func poll(ctx context.Context, ask func() (bool, error)) error {
 		if done || (err != nil && !errors.Is(err, errNotYet)) {
 			return err
 		}
-		if pause < shortestTimer {
+		if pause < shortestTimer && ctx.Err() == nil {
 			doze(pause)
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -76,11 +77,15 @@ func askBridge(t *testing.T, d *dockerd) {
 	want := &engine.Container{
 		ID: web, Name: "web.1", Labels: map[string]string{"app": "shop"}, Networks: map[cnm.NetworkID]string{plain: "plain", second: "second"}, Wanted: 2, Running: true,
 	}
-	got, err := d.Container(t.Context(), plain, all[plain][0])
+	inPlain := slices.Collect(maps.Keys(all[plain]))[0]
+	if name := all[plain][inPlain]; name != "web.1" {
+		t.Errorf("endpoint of plain is %s's, want web.1's", name)
+	}
+	got, err := d.Container(t.Context(), plain, inPlain)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("container: error %v, (-want +got)\n%s", err, diff)
 	}
-	if c, err := d.Container(t.Context(), second, all[plain][0]); !errors.Is(err, fs.ErrNotExist) {
+	if c, err := d.Container(t.Context(), second, inPlain); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an endpoint of another network: %v, error %v; want fs.ErrNotExist", c, err)
 	}
 
@@ -99,7 +104,7 @@ func askBridge(t *testing.T, d *dockerd) {
 		t.Errorf("addresses left: %+v, error %v", has, err)
 	}
 	all, err = d.Endpoints(t.Context(), "bridge")
-	if diff := cmp.Diff(map[cnm.NetworkID][]cnm.EndpointID{plain: {}, second: {}}, all); diff != "" || err != nil {
+	if diff := cmp.Diff(map[cnm.NetworkID]map[cnm.EndpointID]string{plain: {}, second: {}}, all); diff != "" || err != nil {
 		t.Errorf("endpoints left: error %v, (-want +got)\n%s", err, diff)
 	}
 }
@@ -110,7 +115,7 @@ type driver struct {
 
 	mu        sync.Mutex
 	container *engine.Container
-	endpoints map[cnm.NetworkID][]cnm.EndpointID
+	endpoints map[cnm.NetworkID]map[cnm.EndpointID]string
 	asked     struct{ NetworkID, EndpointID string }
 	err       error
 }
@@ -171,7 +176,7 @@ func askInJoin(t *testing.T, d *dockerd) {
 	if f.container.ID != id || f.container.Name != "curious" || f.container.Labels["app"] != "shop" {
 		t.Errorf("container %+v, want %s, curious, of the shop", f.container, id)
 	}
-	want := map[cnm.NetworkID][]cnm.EndpointID{cnm.NetworkID(network): {cnm.EndpointID(f.asked.EndpointID)}}
+	want := map[cnm.NetworkID]map[cnm.EndpointID]string{cnm.NetworkID(network): {cnm.EndpointID(f.asked.EndpointID): "curious"}}
 	if diff := cmp.Diff(want, f.endpoints); diff != "" {
 		t.Errorf("endpoints (-want +got)\n%s", diff)
 	}
@@ -267,7 +272,7 @@ func TestEndpointsMeanwhile(t *testing.T) {
 		}
 	})
 	all, err := c.Endpoints(t.Context(), "seam")
-	if diff := cmp.Diff(map[cnm.NetworkID][]cnm.EndpointID{"n": {"e"}}, all); diff != "" || err != nil {
+	if diff := cmp.Diff(map[cnm.NetworkID]map[cnm.EndpointID]string{"n": {"e": "web"}}, all); diff != "" || err != nil {
 		t.Errorf("error %v, endpoints (-want +got)\n%s", err, diff)
 	}
 }

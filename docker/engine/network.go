@@ -83,15 +83,16 @@ func (c *Client) network(ctx context.Context, id string) (*networkForm, error) {
 }
 
 // Endpoints returns the networks of a driver with the endpoints that the engine has on
-// them, be they in a container or on their way into one.
-func (c *Client) Endpoints(ctx context.Context, driver string) (map[cnm.NetworkID][]cnm.EndpointID, error) {
+// them, be they in a container or on their way into one, and what the container of each is
+// called now.
+func (c *Client) Endpoints(ctx context.Context, driver string) (map[cnm.NetworkID]map[cnm.EndpointID]string, error) {
 	ctx, done := c.bounded(ctx)
 	defer done()
 	var list []networkForm // without containers
 	if err := c.get(ctx, "/networks", filters("driver", driver), &list); err != nil {
 		return nil, fmt.Errorf("networks: %w", err)
 	}
-	all := make(map[cnm.NetworkID][]cnm.EndpointID)
+	all := make(map[cnm.NetworkID]map[cnm.EndpointID]string)
 	for _, listed := range list {
 		if listed.Driver != driver {
 			continue
@@ -103,9 +104,9 @@ func (c *Client) Endpoints(ctx context.Context, driver string) (map[cnm.NetworkI
 		if err != nil {
 			return nil, err
 		}
-		endpoints := []cnm.EndpointID{}
+		endpoints := make(map[cnm.EndpointID]string)
 		for _, e := range n.Containers {
-			endpoints = append(endpoints, cnm.EndpointID(e.EndpointID))
+			endpoints[cnm.EndpointID(e.EndpointID)] = e.Name
 		}
 		all[cnm.NetworkID(n.ID)] = endpoints
 	}

@@ -22,10 +22,7 @@ import (
 func ring(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	program, conf := filepath.Join(dir, "seamd"), filepath.Join(dir, "conf")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/seamnet/seam/cmd/seamd").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program, conf := plugintest.Daemon(t), filepath.Join(dir, "conf")
 	plugintest.Must(t, os.Mkdir(conf, 0o700))
 	inner := `{"cniVersion":"1.1.0","name":"inner","plugins":[
 		{"type":"bridge","bridge":"inner0","isDefaultGateway":true,

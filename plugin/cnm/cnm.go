@@ -92,7 +92,7 @@ func (c *Config) Connect(ctx context.Context, call *plugin.Call) error {
 		}
 	}
 	a.tell()
-	if a.joined.Link == nil {
+	if a.joined.Link == nil || a.joined.Link.Name == "" {
 		return a.takeOver()
 	}
 	return a.handOver()

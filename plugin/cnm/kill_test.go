@@ -31,7 +31,7 @@ func newKiller(t *testing.T) *killer {
 		plugintest.New(t, cnm.New(host), cni.Registry{"static": static.New()}), host, plugintest.NewDriver(t, "bricks"),
 	}}
 	k.program = filepath.Join(t.TempDir(), "cnm")
-	plugintest.Must(t, os.Symlink(plugintest.Program(t), k.program))
+	plugintest.Must(t, os.Symlink(plugintest.Daemon(t), k.program))
 	return k
 }
 

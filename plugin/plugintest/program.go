@@ -14,8 +14,19 @@ func Program(t testing.TB) string {
 	if program := os.Getenv("SEAM_PROGRAM"); program != "" {
 		return program
 	}
-	program := filepath.Join(t.TempDir(), "seam")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/seamnet/seam/cmd/seam").CombinedOutput(); err != nil {
+	return build(t, "seam")
+}
+
+// Daemon returns the path of the program seamd, which is built for the test.
+func Daemon(t testing.TB) string {
+	t.Helper()
+	return build(t, "seamd")
+}
+
+func build(t testing.TB, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/seamnet/seam/cmd/"+name).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return program
