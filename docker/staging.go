@@ -111,11 +111,6 @@ func (d *Driver) snapshot(staging *link.Handle) (*link.Snapshot, error) {
 	return staging.TakeSnapshotBeside(d.freshSettings)
 }
 
-// inStaging opens the staging namespace for do.
-func (d *Driver) inStaging(e *endpoint, do func(*link.Handle) error) error {
-	return within(d.staging(e), do)
-}
-
 // within opens the namespace at path for do.
 func within(path string, do func(*link.Handle) error) error {
 	ns, err := netns.Open(path)

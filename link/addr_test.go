@@ -14,10 +14,10 @@ import (
 func TestWaitLocal(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		h := open(t, nil)
-		if err := h.AddDummy(link.Base{Name: "d0"}); err != nil {
+		if err := h.AddVeth(link.Veth{Name: "a", PeerName: "b"}); err != nil {
 			t.Fatal(err)
 		}
-		l := must[link.Link](t)(h.ByName("d0"))
+		l := must[link.Link](t)(h.ByName("a"))
 		if err := h.Set(l, link.Change{Up: true}); err != nil {
 			t.Fatal(err)
 		}

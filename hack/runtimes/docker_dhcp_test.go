@@ -136,22 +136,23 @@ func (l *lan) renewed(addresses ...string) {
 // TestDockerDHCP: a DHCP server gives the addresses, which needs the interface: it leads to
 // the server before there is a container, and goes on to it with its lease.
 func TestDockerDHCP(t *testing.T) {
-	onEngines(t, func(d *docker) { d.onLAN("bridge", lanBridge) })
+	onEngines(t, func(d *docker) { d.onLAN("bridge", lanBridge, noAddresses("lan")) })
 }
 
-// TestDockerDHCPMacvlan: the same without a bridge.
+// TestDockerDHCPMacvlan: the same without a bridge, and with a list that is not a file's.
 func TestDockerDHCPMacvlan(t *testing.T) {
-	onEngines(t, func(d *docker) { d.onLAN("veth", lanMacvlan) })
+	inline := []string{"--opt", "seam.conflist=" + lanMacvlan, "--ipam-driver", "null"}
+	onEngines(t, func(d *docker) { d.onLAN("veth", lanMacvlan, inline) })
 }
 
-func (d *docker) onLAN(kind, list string) {
+func (d *docker) onLAN(kind, list string, create []string) {
 	d.Helper()
 	d.withSeamd()
 	d.network(prodNetwork) // with the firewall's static rules, which stay
 	d.write(filepath.Join(confDir, "lan.conflist"), list)
 	l := d.lan(kind)
 	before := l.footprint()
-	l.create("lan", noAddresses("lan")...)
+	l.create("lan", create...)
 	l.leased()
 	l.second()
 	l.docker.docker("network", "rm", "lan")
@@ -225,11 +226,11 @@ func (l *lan) holds(container string) standing {
 	return s
 }
 
-// gone fails unless the address is given back.
+// gone fails unless the address is given back, whoever has it now.
 func (l *lan) gone(s standing) {
 	l.Helper()
 	l.eventually(func() error {
-		if mac, given := l.leases()[s.IPAddress]; given {
+		if mac := l.leases()[s.IPAddress]; mac == s.MacAddress {
 			return fmt.Errorf("%s of %s is not given back", s.IPAddress, mac)
 		}
 		return nil

@@ -100,7 +100,7 @@ func (s *succession) each(do func(i int) error) {
 // been heard.
 func greet(ctx context.Context, from *netns.Namespace, to netip.Addr) error {
 	dial := func() error {
-		d := net.Dialer{Timeout: 500 * time.Millisecond} // less than TCP waits before it asks again
+		d := net.Dialer{Timeout: 900 * time.Millisecond} // TCP asks again after a second
 		c, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(to, 7).String())
 		if err == nil {
 			c.Close()

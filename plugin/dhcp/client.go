@@ -229,7 +229,7 @@ func (c client) release(l *lease) error {
 	if server == nil {
 		return errors.New("the server did not say who it is")
 	}
-	conn, _, err := c.open(l, true)
+	conn, at, err := c.open(l, true)
 	if err != nil {
 		return err
 	}
@@ -244,6 +244,23 @@ func (c client) release(l *lease) error {
 	if err != nil {
 		return err
 	}
-	_, err = conn.WriteTo(m.ToBytes(), &net.UDPAddr{IP: server, Port: nclient4.ServerPort})
+	times := 1
+	if !at.Up { // as is one that was carried from namespace to namespace: see firstResend
+		times = repeats
+	}
+	for i := range times {
+		if i > 0 {
+			time.Sleep(repeatPause)
+		}
+		if _, err = conn.WriteTo(m.ToBytes(), &net.UDPAddr{IP: server, Port: nclient4.ServerPort}); err != nil {
+			break
+		}
+	}
 	return err
 }
+
+// repeats is how often a message is sent that nobody answers, over a link that is new.
+const (
+	repeats     = 3
+	repeatPause = 100 * time.Millisecond
+)
