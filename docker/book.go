@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"sync"
 
@@ -43,7 +44,7 @@ func (b *book[T]) hold(ctx context.Context, id string) (release func(), err erro
 		select {
 		case <-other:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, fmt.Errorf("%s: another call is still at work on it: %w", short(id), context.Cause(ctx))
 		}
 	}
 }

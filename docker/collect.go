@@ -44,7 +44,7 @@ func (d *Driver) retry(ctx context.Context) {
 
 func (d *Driver) tell(what, id string, err error) {
 	if err != nil {
-		d.conf.Log.Error(what, "id", short(id), "err", err)
+		d.conf.Log.Error("not done, to be tried again: "+what, "id", short(id), "err", err)
 		return
 	}
 	d.conf.Log.Info(what, "id", short(id))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seamnet/seam/cnm"
 	"github.com/seamnet/seam/docker/engine"
 )
 
@@ -22,7 +23,11 @@ func (d *Driver) collectAddresses(ctx context.Context, before suspects) {
 		clear(before)
 		return
 	}
-	if slices.ContainsFunc(d.networks.all(), func(n *network) bool { return !n.Seen }) {
+	unseen := func(n *network) bool {
+		return !n.Seen && slices.ContainsFunc(n.Asked.Pools, func(p cnm.AddressPool) bool { return d.Owns(p.Space) })
+	}
+	if slices.ContainsFunc(d.networks.all(), unseen) {
+		d.conf.Log.Debug("addresses not looked through: there is a network of which the engine has not told")
 		return
 	}
 	there, err := d.conf.Engine.Addresses(ctx, d.conf.Name)
@@ -35,7 +40,8 @@ func (d *Driver) collectAddresses(ctx context.Context, before suspects) {
 	now := suspects{}
 	for _, l := range leases {
 		key := fmt.Sprintf("%s %s %s", l.Pool, l.Address, l.Since)
-		if there.InUse[l.Address] || time.Since(l.Since) < leastAge {
+		ofNetwork := l.Gateway && hasPool(there, HeldPool{ID: l.Pool}) // engines do not always list it
+		if there.InUse[l.Address] || ofNetwork || time.Since(l.Since) < leastAge {
 			continue
 		}
 		if now[key] = true; before[key] {
@@ -62,5 +68,5 @@ func (d *Driver) collectAddresses(ctx context.Context, before suspects) {
 // hasPool reports whether the engine may have the pool: one of all addresses may be any.
 func hasPool(there *engine.Addresses, p HeldPool) bool {
 	name, err := parsePool(p.ID)
-	return err != nil || slices.Contains(there.Subnets, name.Subnet.String()) || slices.Contains(there.Subnets, everything4().String())
+	return err != nil || slices.Contains(there.Subnets, name.Subnet) || slices.Contains(there.Subnets, everything4())
 }

@@ -90,7 +90,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, asked *cnm.Endpoint) (*cnm.
 	}
 	defer release()
 	if have := d.endpoints.get(string(asked.ID)); have != nil {
-		if have.Answer != nil && !have.Deleted && reflect.DeepEqual(have.Asked, *asked) {
+		if have.Answer != nil && len(have.addresses()) > 0 && !have.Deleted && reflect.DeepEqual(have.Asked, *asked) {
 			return have.Answer, nil // asked again, as after a connection that broke
 		}
 		if err := d.dissolve(ctx, have); err != nil {

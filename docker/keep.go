@@ -40,8 +40,9 @@ func (d *Driver) restoresLive(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	live, err := d.conf.Engine.LiveRestore(ctx)
-	if err != nil {
-		return true // in doubt
+	if err != nil { // in doubt it does
+		d.live, d.liveUntil = true, time.Now().Add(silence)
+		return true
 	}
 	d.live, d.liveUntil = live, time.Now().Add(d.conf.CollectEvery)
 	return live

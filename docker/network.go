@@ -130,11 +130,7 @@ func (d *Driver) chain(n *network) (*seam.Network, error) {
 // DeleteNetwork removes the network and what is left of it: endpoints that the engine has
 // forgotten, and the bridge that was made for it.
 func (d *Driver) DeleteNetwork(ctx context.Context, id cnm.NetworkID) error {
-	release, err := d.networks.hold(ctx, string(id))
-	if err != nil {
-		return err
-	}
-	defer release()
+	// First, as who joins an endpoint may want the network.
 	var errs []error
 	for _, e := range d.endpoints.all() {
 		if e.Asked.Network == id {
@@ -144,6 +140,11 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id cnm.NetworkID) error {
 	if err := errors.Join(errs...); err != nil {
 		return err // the network stays known: who collects tries again
 	}
+	release, err := d.networks.hold(ctx, string(id))
+	if err != nil {
+		return err
+	}
+	defer release()
 	n := d.networks.get(string(id))
 	if n == nil {
 		return nil

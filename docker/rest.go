@@ -124,6 +124,9 @@ func (d *Driver) addTo(ctx context.Context, e *endpoint, sandbox *netns.Namespac
 // dropName takes away the second name that addTo gave, with which the interface could
 // not be brought back to a namespace where another link is called so.
 func (d *Driver) dropName(e *endpoint) error {
+	if len(e.Chain) == 0 {
+		return nil
+	}
 	tag, err := e.tag()
 	if err != nil {
 		return err
@@ -161,11 +164,11 @@ func (d *Driver) bringBack(chain *seam.Network, e *endpoint) (netNS string, err 
 	if e.Kept || e.Rest == nil && e.Sandbox != "" && d.endsOnHost(chain) {
 		return e.Sandbox, nil
 	}
-	if e.Staged && (e.Sandbox == "" || e.Rest != nil) {
-		return d.staging(e), d.fetch(e, d.staging(e))
-	}
-	err = d.fetch(e, e.Sandbox)
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+	if e.Staged && (e.Joined == nil || e.Rest != nil) { // it has not reached the sandbox
+		if err = d.fetch(e, d.staging(e)); !errors.Is(err, fs.ErrNotExist) {
+			return d.staging(e), err
+		}
+	} else if err = d.fetch(e, e.Sandbox); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 		return e.Sandbox, err
 	}
 	ns, err := d.freshStaging(e)

@@ -151,7 +151,9 @@ func noAnswer(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	// Not its own error: that of a socket that is missing would match fs.ErrNotExist, which
+	// is an engine's answer.
+	return fmt.Errorf("%w: %v", ErrNoAnswer, err)
 }
 
 // LiveRestore reports whether the engine leaves containers running when it ends.

@@ -92,7 +92,7 @@ func askBridge(t *testing.T, d *dockerd) {
 	address := netip.MustParseAddr(d.docker("inspect", "--format", "{{.NetworkSettings.Networks.plain.IPAddress}}", "web.1"))
 	subnet := d.docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", "plain")
 	has, err := d.Addresses(t.Context(), "default")
-	if err != nil || !has.InUse[address] || !has.InUse[netip.MustParsePrefix(subnet).Addr().Next()] || !slices.Contains(has.Subnets, subnet) {
+	if err != nil || !has.InUse[address] || !has.InUse[netip.MustParsePrefix(subnet).Addr().Next()] || !slices.Contains(has.Subnets, netip.MustParsePrefix(subnet)) {
 		t.Errorf("addresses: %+v, error %v; want %s, %s and its gateway", has, err, address, subnet)
 	}
 	if has, err := d.Addresses(t.Context(), "another"); err != nil || len(has.InUse)+len(has.Subnets) > 0 {

@@ -115,7 +115,7 @@ func (c *Client) Endpoints(ctx context.Context, driver string) (map[cnm.NetworkI
 
 // Addresses are what an IPAM driver gave the engine and the engine has.
 type Addresses struct {
-	Subnets []string // as the engine has them, whole
+	Subnets []netip.Prefix // masked
 	InUse   map[netip.Addr]bool
 }
 
@@ -153,7 +153,11 @@ func (a *Addresses) add(n *networkForm) error {
 		texts = append(texts, e.IPv4Address, e.IPv6Address)
 	}
 	for _, config := range n.IPAM.Config {
-		a.Subnets = append(a.Subnets, config.Subnet)
+		subnet, err := netip.ParsePrefix(config.Subnet)
+		if err != nil {
+			return err
+		}
+		a.Subnets = append(a.Subnets, subnet.Masked())
 		texts = append(texts, config.Gateway)
 		texts = slices.AppendSeq(texts, maps.Values(config.AuxiliaryAddresses))
 	}
