@@ -381,7 +381,7 @@ func TestDefaults(t *testing.T) {
 		"seam": {socket: "/run/docker/plugins/seam.sock", stateDir: "/var/lib/seam/docker", runDir: "/run/seam/docker"},
 		"blue": {socket: "/run/docker/plugins/blue.sock", stateDir: "/var/lib/seam/docker-blue", runDir: "/run/seam/docker-blue"},
 	} {
-		f := dockerFlags{name: name, confDir: "/c", cacheDir: "/v", timeout: 1}
+		f := dockerFlags{name: name, confDir: "/c", cacheDir: "/v", timeout: 1, collectEvery: 1}
 		if err := f.settle(); err != nil {
 			t.Fatal(err)
 		}
