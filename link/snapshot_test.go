@@ -21,6 +21,13 @@ import (
 	"github.com/seamnet/seam/netns/netnstest"
 )
 
+// slow skips a test that reads all settings of namespaces, many times.
+func slow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes where system calls are emulated")
+	}
+}
+
 // script runs lines such as "ip link set eth0 up" and "sysctl PATH=VALUE" inside.
 func script(t *testing.T, pod *netnstest.Pod, lines string) {
 	t.Helper()
@@ -127,6 +134,7 @@ func settings(t *testing.T, pod *netnstest.Pod) string {
 
 func newFresh(t *testing.T) *netns.Namespace {
 	t.Helper()
+	slow(t)
 	fresh, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
@@ -167,6 +175,7 @@ func TestSnapshotSettings(t *testing.T) {
 }
 
 func twoPods(t *testing.T) (staging, sandbox *netnstest.Pod) {
+	slow(t)
 	return netnstest.NewPod(t, "staging"), netnstest.NewPod(t, "sandbox")
 }
 
@@ -382,6 +391,7 @@ func BenchmarkSnapshot(b *testing.B) {
 // own left alone.
 func TestLinkSnapshot(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
+		slow(t)
 		pod := netnstest.NewPod(t, "pod")
 		outside(t, pod, "eth0", "net1")
 		script(t, pod, `
