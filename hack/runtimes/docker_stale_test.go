@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,6 +48,29 @@ func TestDockerStale(t *testing.T) {
 		d.start()
 		d.docker("network", "rm", "third")
 		d.unpair(before)
+	})
+}
+
+// TestDockerGatewayKept: engines do not list a gateway that nobody asked for by its address,
+// and it is not for the next container.
+func TestDockerGatewayKept(t *testing.T) {
+	onEngines(t, func(d *docker) {
+		d.driverFlags = []string{"--collect-every", "100ms"}
+		d.withSeamd()
+		d.network(prodNetwork) // with the firewall's static rules, which stay
+		before := d.footprint()
+		d.create("small", "--ipam-driver", d.driverName, "--subnet", "10.74.0.0/30")
+		gateway := filepath.Join(d.driverState(), "pools", "addresses")
+		leased := files(gateway)
+		time.Sleep(time.Second) // ten looks
+		if diff := cmp.Diff(leased, files(gateway)); diff != "" || len(leased) == 0 {
+			d.Errorf("addresses of a network without containers (-before +after):\n%s", diff)
+		}
+		d.web("web", "small")
+		d.answers(nil, d.on("small", "web").IPAddress+":80", "web asked by 10.74.0.1")
+		d.remove("web")
+		d.docker("network", "rm", "small")
+		d.same(before)
 	})
 }
 
