@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/seamnet/seam/plugin/plugintest"
@@ -20,8 +21,26 @@ var counted = regexp.MustCompile(`counter packets \d+ bytes \d+`)
 
 // footprint returns all that is of the node, as lines: links, addresses, routes,
 // firewall, processes, mounts, control groups, namespaces, and files of plugins and
-// runtimes.
+// runtimes. It waits until nothing comes or goes: after an exec Podman's monitor still
+// runs for a moment.
 func (n *node) footprint() string {
+	n.Helper()
+	before := n.glance()
+	n.eventually(func() error {
+		time.Sleep(150 * time.Millisecond)
+		now := n.glance()
+		diff := cmp.Diff(before, now)
+		before = now
+		if diff != "" {
+			return fmt.Errorf("something comes and goes (-before +now):\n%s", diff)
+		}
+		return nil
+	})
+	return before
+}
+
+// glance is the footprint of this moment.
+func (n *node) glance() string {
 	n.Helper()
 	lines := strings.Split(counted.ReplaceAllString(plugintest.State(n), "counter"), "\n")
 	lines = append(lines, processes()...)
@@ -38,7 +57,7 @@ func (n *node) footprint() string {
 func (n *node) same(before string) {
 	n.Helper()
 	n.eventually(func() error {
-		if diff := cmp.Diff(before, n.footprint()); diff != "" {
+		if diff := cmp.Diff(before, n.glance()); diff != "" {
 			return fmt.Errorf("something is left, or gone (-before +now):\n%s", diff)
 		}
 		return nil
