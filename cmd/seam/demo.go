@@ -5,12 +5,12 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seamnet/seam/cmd/seam/demo"
 	"github.com/seamnet/seam/cmd/seam/multicall"
+	"github.com/seamnet/seam/netns/scratch"
 )
 
 func (c *cli) demoCommand() *cobra.Command {
@@ -55,10 +55,7 @@ func (c *cli) demoApart() error {
 	again := exec.Command(c.self, "demo", "--inside")
 	again.Args[0] = "seam"
 	again.Stdout, again.Stderr = c.out, c.err
-	again.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
-		Pdeathsig:  syscall.SIGKILL,
-	}
+	scratch.Isolate(again)
 	err := again.Run()
 	if _, ok := errors.AsType[*exec.ExitError](err); ok {
 		return &failure{errSaid, exitFailed, ""}

@@ -8,9 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/seamnet/seam/netns/scratch"
 )
 
 // A remote is a host as the process sees it that gives the orders.
@@ -33,10 +32,7 @@ func startHost(ctx context.Context, h Host) (*remote, error) {
 	r.cmd.Args[0] = os.Args[0]
 	r.cmd.Env = append(os.Environ(), insideVariable+"="+string(conf))
 	r.cmd.Stderr = os.Stderr
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
-		Pdeathsig:  syscall.SIGKILL,
-	}
+	scratch.Isolate(r.cmd)
 	if r.orders, err = r.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/seamnet/seam/link"
-	"golang.org/x/sys/unix"
+	"github.com/seamnet/seam/netns/scratch"
 )
 
 // A Host is a contender's own: the network and mount namespaces of a process that
@@ -116,18 +116,10 @@ func serve(conf string, orders *json.Decoder, replies *json.Encoder) error {
 
 // furnish keeps what is done here from the machine's own files.
 func furnish() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	if err := scratch.Enter("/run", "/var/lib/cni"); err != nil {
+		return err
 	}
-	for _, dir := range []string{"/run", "/var/lib/cni"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
-			return &os.PathError{Op: "mount tmpfs", Path: dir, Err: err}
-		}
-	}
-	return quiet() // sets lo up
+	return quiet()
 }
 
 // prepare makes the namespaces, and attaches the model and those that are to be

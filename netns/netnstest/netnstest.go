@@ -11,11 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/seamnet/seam/netns"
-	"golang.org/x/sys/unix"
+	"github.com/seamnet/seam/netns/scratch"
 )
 
 const inside = "SEAM_TEST_HOST"
@@ -29,7 +28,9 @@ const inside = "SEAM_TEST_HOST"
 func Host(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {
-		prepare(t)
+		if err := scratch.Enter(scratch.StateDirs()...); err != nil {
+			t.Fatal(err)
+		}
 		test(t)
 		return
 	}
@@ -58,10 +59,7 @@ func Host(t *testing.T, test func(t *testing.T)) {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
-		Pdeathsig:  syscall.SIGKILL,
-	}
+	scratch.Isolate(cmd)
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil:
@@ -71,26 +69,6 @@ func Host(t *testing.T, test func(t *testing.T)) {
 	case testing.Verbose():
 		t.Logf("%s", out)
 	}
-}
-
-func prepare(t *testing.T) {
-	t.Helper()
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Fatalf("make mounts private: %v", err)
-	}
-	for _, dir := range []string{"/run", "/var/lib/cni", "/etc/cni"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
-			t.Fatalf("mount tmpfs at %s: %v", dir, err)
-		}
-	}
-	// /sys shows the links of the network namespace it was mounted in.
-	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
-		t.Logf("mount sysfs: %v", err)
-	}
-	Up(t, nil, "lo")
 }
 
 // NewPod makes a namespace at /run/netns/NAME with loopback up, and removes it
@@ -122,19 +100,7 @@ type Pod struct {
 // Up sets a link up in ns; nil means the current namespace.
 func Up(t testing.TB, ns *netns.Namespace, ifname string) {
 	t.Helper()
-	up := func() error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		ifr, err := unix.NewIfreq(ifname)
-		if err != nil {
-			return err
-		}
-		ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-		return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
-	}
+	up := func() error { return scratch.Up(ifname) }
 	var err error
 	if ns == nil {
 		err = up()
@@ -142,6 +108,6 @@ func Up(t testing.TB, ns *netns.Namespace, ifname string) {
 		err = ns.Do(up)
 	}
 	if err != nil {
-		t.Fatalf("set %s up: %v", ifname, err)
+		t.Fatal(err)
 	}
 }

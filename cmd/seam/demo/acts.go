@@ -43,9 +43,6 @@ func makeHost(_ context.Context, s *stage) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := up(host, "lo"); err != nil {
-		return nil, err
-	}
 	if s.neighbour, err = addNeighbour(host); err != nil {
 		return nil, err
 	}

@@ -1,15 +1,13 @@
 package demo
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seamnet/seam/link"
 	"github.com/seamnet/seam/netns"
+	"github.com/seamnet/seam/netns/scratch"
 )
 
 // The demonstration's folders, on file systems in memory that only its process sees.
@@ -36,13 +34,8 @@ var (
 // mounts hides the real host's state from this process, which must be in a mount
 // namespace of its own, and the other way round.
 func mounts() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	for _, dir := range []string{"/run", "/var/lib"} {
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
-			return &os.PathError{Op: "mount", Path: dir, Err: err}
-		}
+	if err := scratch.Enter("/run", "/var/lib"); err != nil {
+		return err
 	}
 	for _, dir := range []string{confDir, binDir, cacheDir, netnsDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
