@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/seamnet/seam/conformance"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/all"
 )
@@ -46,6 +47,7 @@ func run() int {
 	if p, ok := builtins[name]; ok {
 		return servePlugin(name, p, builtins)
 	}
+	conformance.Serve(suites())
 	outliveReaders()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -33,7 +33,7 @@ var floors = []struct {
 	{3, "."}, {3, "lease"},
 	{4, "plugin"}, {4, "docker"}, {4, "oci"}, {4, "overlay"}, {4, "policy"}, {4, "dns"},
 	{3.9, "docker/ahead"}, {3.9, "docker/engine"},
-	{4.2, "plugin/all"}, {4.5, "conformance"},
+	{4.2, "plugin/all"}, {4.5, "conformance"}, {4.6, "conformance/plugins"}, {4.6, "conformance/drivers"},
 	{5, "agent"}, {5, "kube"},
 	{6, "cmd"}, {7, "hack"},
 }

@@ -1,0 +1,74 @@
+package conformance
+
+import "time"
+
+// An Outcome is what came out of a check.
+type Outcome string
+
+const (
+	Passed  Outcome = "passed"
+	Failed  Outcome = "failed"  // a must is not met
+	Lacking Outcome = "lacking" // a should is not met
+	Differs Outcome = "differs" // from what most would expect; the specification leaves it open
+	Skipped Outcome = "skipped" // the check does not fit this target or this machine
+	Broken  Outcome = "broken"  // the suite could not carry it out
+)
+
+// A Finding is a check with its outcome.
+type Finding struct {
+	ID      string   `json:"id"`
+	Outcome Outcome  `json:"outcome"`
+	Force   Force    `json:"force"`
+	Says    string   `json:"says"`
+	Source  string   `json:"source"`
+	Notes   []string `json:"notes,omitempty"` // what was seen; for a failure, what was wanted
+	Repeat  string   `json:"repeat"`          // a command that carries out this check alone
+	Seconds float64  `json:"seconds"`
+	Times   []Series `json:"times,omitempty"`
+}
+
+// Level returns the check's.
+func (f Finding) Level() Level { return Check{ID: f.ID}.Level() }
+
+func (f Finding) unmet() Outcome {
+	switch f.Force {
+	case Should:
+		return Lacking
+	case Open:
+		return Differs
+	}
+	return Failed
+}
+
+// A Series is a distribution of measured times.
+type Series struct {
+	Name   string    `json:"name"`
+	Millis []float64 `json:"milliseconds"`
+}
+
+// A Report is what Run found out.
+type Report struct {
+	Suite    string    `json:"suite"`
+	Target   string    `json:"target"`
+	Kernel   string    `json:"kernel"`
+	Started  time.Time `json:"started"`
+	Seconds  float64   `json:"seconds"`
+	Findings []Finding `json:"findings"` // in the order of the suite's checks
+}
+
+// Count returns how many findings have that outcome.
+func (r *Report) Count(o Outcome) int {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// OK reports whether nothing failed or broke; with strict, nothing that should be is
+// lacking either.
+func (r *Report) OK(strict bool) bool {
+	return r.Count(Failed)+r.Count(Broken) == 0 && (!strict || r.Count(Lacking) == 0)
+}
