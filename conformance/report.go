@@ -72,3 +72,31 @@ func (r *Report) Count(o Outcome) int {
 func (r *Report) OK(strict bool) bool {
 	return r.Count(Failed)+r.Count(Broken) == 0 && (!strict || r.Count(Lacking) == 0)
 }
+
+// Outcomes returns all outcomes, the good ones first.
+func Outcomes() []Outcome { return []Outcome{Passed, Differs, Lacking, Failed, Broken, Skipped} }
+
+// A LevelReport is a report of one level.
+type LevelReport struct {
+	Report
+	Level Level
+}
+
+// Levels returns the levels that have findings. Their Seconds are those of the checks in
+// sum, of which several may have run at a time.
+func (r *Report) Levels() []LevelReport {
+	var all []LevelReport
+	for _, level := range Levels() {
+		l := LevelReport{Level: level}
+		for _, f := range r.Findings {
+			if f.Level() == level {
+				l.Findings = append(l.Findings, f)
+				l.Seconds += f.Seconds
+			}
+		}
+		if len(l.Findings) > 0 {
+			all = append(all, l)
+		}
+	}
+	return all
+}

@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/conformance"
 	"github.com/seamnet/seam/conformance/plugins"
@@ -30,6 +26,8 @@ type conformFlags struct {
 	check              string
 	parallel           int
 	each               time.Duration
+	html, junit        string
+	verbose, list      bool
 }
 
 func (c *cli) conformCommand() *cobra.Command {
@@ -47,12 +45,17 @@ in; or the file or the name of a network, all of whose plugins are on trial.`,
   seam conform bridge --builtin
   seam conform /etc/cni/net.d/prod.conflist --check 'leaks/.*'`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			if len(args) != 1 && !(f.list && len(args) == 0) {
 				return hint(usage("one target is wanted"), "%s --help says what it may be", cmd.CommandPath())
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return c.conform(cmd.Context(), args[0], f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.list {
+				return c.listChecks()
+			}
+			return c.conform(cmd.Context(), args[0], f)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "", "`file` with the plugin's object as it stands in a network's \"plugins\"")
@@ -60,6 +63,10 @@ in; or the file or the name of a network, all of whose plugins are on trial.`,
 	flags.BoolVar(&f.builtin, "builtin", false, "run what is built in in process, whatever is in the plugin path")
 	flags.StringSliceVar(&f.levels, "level", nil, "carry out the checks of these `levels` only: protocol, kernel, network, leaks, speed")
 	flags.StringVar(&f.check, "check", "", "carry out the checks whose whole ID this `expression` matches only")
+	flags.StringVar(&f.html, "html", "", "write the report to this `file`, too, as a page")
+	flags.StringVar(&f.junit, "junit", "", "write the report to this `file`, too, as JUnit's XML")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "list the checks that passed, too")
+	flags.BoolVar(&f.list, "list", false, "list the checks for plugins, and carry out none")
 	flags.BoolVar(&f.strict, "strict", false, "end with exit code 3 for what should be, too")
 	flags.IntVar(&f.parallel, "parallel", 0, "`checks` at a time (default: one per processor)")
 	flags.DurationVar(&f.each, "check-timeout", conformance.DefaultTimeout, "longest `time` of one check")
@@ -87,25 +94,42 @@ func (c *cli) conform(ctx context.Context, arg string, f conformFlags) error {
 	if err != nil {
 		return usage("%s: %v", arg, err)
 	}
-	suite.Repeat = "seam conform " + arg
-	options.Progress = func(f conformance.Finding, done, all int) {
-		if f.Outcome != "" {
-			fmt.Fprintf(c.err, "%3d/%d %-8s %s\n", done, all, f.Outcome, f.ID)
-		}
-	}
-	report, err := conformance.Run(ctx, suite, options)
+	suite.Repeat = f.repeat(arg)
+	report, err := c.runSuite(ctx, suite, options)
 	if err != nil {
 		return err
 	}
-	if err := c.printReport(report); err != nil || report.OK(f.strict) {
-		return err
+	return c.report(report, f)
+}
+
+// runSuite says on standard error how far it is.
+func (c *cli) runSuite(ctx context.Context, suite conformance.Suite, options conformance.Options) (*conformance.Report, error) {
+	p := &conformProgress{w: c.err, terminal: isTerminal(c.err), quiet: c.flags.json && !isTerminal(c.err)}
+	options.Progress = p.show
+	defer p.end()
+	return conformance.Run(ctx, suite, options)
+}
+
+// repeat returns the command that tests this target.
+func (f *conformFlags) repeat(arg string) string {
+	words := []string{"seam conform", arg}
+	for _, flag := range []struct{ name, value string }{{"--config", f.config}, {"--type", f.pluginType}} {
+		if flag.value != "" {
+			words = append(words, flag.name, flag.value)
+		}
 	}
-	return &failure{errSaid, exitDiffers, ""}
+	if f.builtin {
+		words = append(words, "--builtin")
+	}
+	return strings.Join(words, " ")
 }
 
 func (f *conformFlags) options() (conformance.Options, error) {
 	o := conformance.Options{Timeout: f.each, Parallel: f.parallel}
 	for _, l := range f.levels {
+		if !slices.Contains(conformance.Levels(), conformance.Level(l)) {
+			return o, usage("--level %s: the levels are %v", l, conformance.Levels())
+		}
 		o.Levels = append(o.Levels, conformance.Level(l))
 	}
 	if f.check != "" {
@@ -116,90 +140,4 @@ func (f *conformFlags) options() (conformance.Options, error) {
 		o.Match = match
 	}
 	return o, nil
-}
-
-// conformTarget finds out what is meant: a file, a network of this host, or a plugin's type.
-func (c *cli) conformTarget(arg string, f conformFlags) (plugins.Target, error) {
-	target := plugins.Target{Dirs: c.flags.pluginDirs, Builtin: f.builtin}
-	helper, err := filepath.EvalSymlinks(c.self)
-	if err != nil {
-		return target, err
-	}
-	target.Helper = helper
-	switch st, err := os.Stat(arg); {
-	case err == nil && isNetworkFile(arg):
-		n, err := seam.LoadFile(arg)
-		if err != nil {
-			return target, err
-		}
-		target.Config, err = conflistOf(n)
-		return target, err
-	case err == nil && st.Mode().IsRegular() && strings.ContainsRune(arg, filepath.Separator):
-		return c.conformProgram(target, arg, f)
-	}
-	return c.conformType(target, arg, f)
-}
-
-// conflistOf returns the network as one list, with the plugins of its drop-in folder.
-func conflistOf(n *seam.Network) (json.RawMessage, error) {
-	list := struct {
-		CNIVersion string            `json:"cniVersion"`
-		Name       string            `json:"name"`
-		Plugins    []json.RawMessage `json:"plugins"`
-	}{CNIVersion: n.Version, Name: n.Name}
-	for _, p := range n.Plugins {
-		list.Plugins = append(list.Plugins, p.JSON)
-	}
-	return json.Marshal(list)
-}
-
-func isNetworkFile(name string) bool {
-	ext := filepath.Ext(name)
-	return ext == ".conflist" || ext == ".conf" || ext == ".json"
-}
-
-func (c *cli) conformProgram(target plugins.Target, file string, f conformFlags) (plugins.Target, error) {
-	pluginType := orElse(f.pluginType, filepath.Base(file))
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		return target, err
-	}
-	target.Programs = map[string]string{pluginType: abs}
-	target.Dirs = append([]string{filepath.Dir(abs)}, target.Dirs...)
-	return c.conformType(target, pluginType, f)
-}
-
-func (c *cli) conformType(target plugins.Target, pluginType string, f conformFlags) (plugins.Target, error) {
-	var conf json.RawMessage
-	if f.config != "" {
-		text, err := c.read(f.config)
-		if err != nil {
-			return target, err
-		}
-		conf = text
-	}
-	var err error
-	if n, loadErr := seam.Load(c.flags.confDir, pluginType); loadErr == nil && conf == nil && target.Programs == nil {
-		target.Config, err = conflistOf(n)
-		return target, err
-	} else if !errors.Is(loadErr, fs.ErrNotExist) && loadErr != nil {
-		return target, loadErr
-	}
-	target.Trial = []string{pluginType}
-	if target.Config, err = plugins.Network(pluginType, conf); err != nil {
-		return target, hint(usage("%v", err), "seam conform TARGET --config FILE")
-	}
-	return target, nil
-}
-
-func (c *cli) printReport(r *conformance.Report) error {
-	if c.flags.json {
-		return c.printJSON(r)
-	}
-	t := newTable("CHECK", "OUTCOME", "TIME", "NOTES")
-	for _, f := range r.Findings {
-		t.row(f.ID, string(f.Outcome), duration(time.Duration(f.Seconds*float64(time.Second))), strings.ReplaceAll(strings.Join(f.Notes, "; "), "\n", " "))
-	}
-	t.print(c.out)
-	return nil
 }

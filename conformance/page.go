@@ -1,0 +1,115 @@
+package conformance
+
+import (
+	_ "embed" // for the page's template
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+)
+
+//go:embed page.html
+var pageText string
+
+// WriteHTML writes the report as one page that needs no other file.
+func (r *Report) WriteHTML(w io.Writer, strict bool) error { return r.write(w, pageText, strict) }
+
+// Of a plot, in its own units.
+const (
+	plotWidth = 900
+	plotLeft  = 190 // names end here
+	plotRight = 660 // numbers begin here
+	plotRow   = 26
+	plotTop   = 34
+)
+
+// plot draws the series as dots on a logarithmic scale of time, with marks at half of
+// them and at nine tenths. Without a series it is empty.
+func plot(series []Series) string {
+	scale, ok := scaleOf(series)
+	if !ok {
+		return ""
+	}
+	var b strings.Builder
+	height := plotTop + plotRow*len(series) + 8
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="times in milliseconds">`, plotWidth, height)
+	for ms := scale.least; ms <= scale.most*1.001; ms *= 10 {
+		fmt.Fprintf(&b, `<line x1="%[1]d" x2="%[1]d" y1="%[2]d" y2="%[3]d"/><text x="%[1]d" y="16" text-anchor="middle">%[4]s</text>`,
+			scale.x(ms), plotTop-10, height-4, span(ms))
+	}
+	for i, s := range series {
+		scale.draw(&b, s, plotTop+plotRow*i+plotRow/2)
+	}
+	b.WriteString(`</svg>`)
+	return b.String()
+}
+
+func (s scale) draw(b *strings.Builder, series Series, y int) {
+	millis := slices.Sorted(slices.Values(series.Millis))
+	half, most, nearly := quantile(millis, 0.5), quantile(millis, 0.9), quantile(millis, 0.99)
+	fmt.Fprintf(b, `<g><title>%d times</title><text x="%d" y="%d" text-anchor="end" class="name">%s</text>`,
+		len(millis), plotLeft-12, y+4, template.HTMLEscapeString(series.Name))
+	for i, ms := range millis {
+		fmt.Fprintf(b, `<circle cx="%d" cy="%d" r="3"/>`, s.x(ms), y+(i*7)%9-4) // scattered, so that many are seen as many
+	}
+	fmt.Fprintf(b, `<rect x="%d" y="%d" width="3" height="18"/><rect x="%d" y="%d" width="1.5" height="18"/>`, s.x(half)-1, y-9, s.x(most), y-9)
+	fmt.Fprintf(b, `<text x="%d" y="%d">p50 %s · p90 %s · p99 %s</text></g>`, plotRight+14, y+4, span(half), span(most), span(nearly))
+}
+
+// A scale is logarithmic, from one power of ten of milliseconds to another.
+type scale struct{ least, most float64 }
+
+func scaleOf(series []Series) (scale, bool) {
+	least, most := math.Inf(1), 0.0
+	for _, s := range series {
+		for _, ms := range s.Millis {
+			ms = max(ms, 0.001)
+			least, most = min(least, ms), max(most, ms)
+		}
+	}
+	if most == 0 {
+		return scale{}, false
+	}
+	s := scale{math.Pow(10, math.Floor(math.Log10(least))), math.Pow(10, math.Ceil(math.Log10(most)))}
+	if s.most <= s.least {
+		s.most = s.least * 10
+	}
+	return s, true
+}
+
+func (s scale) x(ms float64) int {
+	part := math.Log10(max(ms, s.least)/s.least) / math.Log10(s.most/s.least)
+	return plotLeft + int(math.Round(part*(plotRight-plotLeft)))
+}
+
+// quantile returns the value that the part of the sorted list is not above.
+func quantile(sorted []float64, part float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(int(math.Ceil(part*float64(len(sorted))))-1, len(sorted)-1)]
+}
+
+// span writes milliseconds with two digits that count.
+func span(ms float64) string {
+	d := time.Duration(ms * float64(time.Millisecond))
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 10*time.Millisecond:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", ms), ".0") + " ms"
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", ms/1000), ".0") + " s"
+}
+
+// Quantiles returns the times that half, nine tenths and 99 in a hundred of the series do
+// not exceed, in milliseconds; 0 of an empty one.
+func (s Series) Quantiles() (p50, p90, p99 float64) {
+	sorted := slices.Sorted(slices.Values(s.Millis))
+	return quantile(sorted, 0.5), quantile(sorted, 0.9), quantile(sorted, 0.99)
+}
