@@ -164,9 +164,10 @@ func (r *runner) apart(ctx context.Context, c Check) (Finding, error) {
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), variable+"="+r.suite.Name)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, &limited{&said, 16 << 10}
-	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it cleans up
-	cmd.WaitDelay = 10 * time.Second
-	if r.suite.Here {
+	cmd.WaitDelay = time.Second
+	if r.suite.Here { // it cleans up
+		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+		cmd.WaitDelay = 10 * time.Second
 		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	} else {
 		scratch.Isolate(cmd)
