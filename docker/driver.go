@@ -70,9 +70,8 @@ type Driver struct {
 	live      bool       // whether it leaves containers running when it ends,
 	liveUntil time.Time  // as is believed until then
 
-	freshOnce     sync.Once
-	freshSettings link.Settings // of a namespace in which nothing was done
-	freshErr      error
+	fresh         sync.Mutex    // guards freshSettings
+	freshSettings link.Settings // of a namespace in which nothing was done; nil: not read yet
 
 	ports     sync.Mutex // while published ones are chosen
 	waiting   atomic.Int64

@@ -12,6 +12,7 @@ import (
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cnm"
 	"github.com/seamnet/seam/link"
+	"github.com/seamnet/seam/state"
 )
 
 // A network is one of Docker's: which chain its endpoints get.
@@ -58,7 +59,10 @@ func (d *Driver) CreateNetwork(ctx context.Context, asked *cnm.Network) error {
 	if err := d.conf.Runtime.Validate(ctx, chain); err != nil {
 		return err
 	}
-	return d.networks.put(n.id(), n)
+	if err := d.networks.put(n.id(), n); err != nil {
+		return err
+	}
+	return state.Sync(d.networks.file(n.id()))
 }
 
 // compose returns the network and its chain.

@@ -68,7 +68,10 @@ func (p *IPAM) handOut(name poolName, config []byte) error {
 	}
 	have.Config = config
 	have.Count++
-	return state.Write(file, have)
+	if err := state.Write(file, have); err != nil {
+		return err
+	}
+	return state.Sync(file)
 }
 
 // networkPool hands out a pool of a network of the host's.

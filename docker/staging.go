@@ -96,19 +96,31 @@ func (d *Driver) freshStaging(e *endpoint) (*netns.Namespace, error) {
 
 // snapshot returns what the chain left in a staging namespace.
 func (d *Driver) snapshot(staging *link.Handle) (*link.Snapshot, error) {
-	d.freshOnce.Do(func() {
-		ns, err := netns.New()
-		if err != nil {
-			d.freshErr = err
-			return
-		}
-		defer ns.Close()
-		d.freshSettings, d.freshErr = link.ReadSettings(ns)
-	})
-	if d.freshErr != nil {
-		return nil, fmt.Errorf("settings of a new namespace: %w", d.freshErr)
+	fresh, err := d.freshOnes()
+	if err != nil {
+		return nil, fmt.Errorf("settings of a new namespace: %w", err)
 	}
-	return staging.TakeSnapshotBeside(d.freshSettings)
+	return staging.TakeSnapshotBeside(fresh)
+}
+
+// freshOnes reads, once, what the settings of a new namespace are.
+func (d *Driver) freshOnes() (link.Settings, error) {
+	d.fresh.Lock()
+	defer d.fresh.Unlock()
+	if d.freshSettings != nil {
+		return d.freshSettings, nil
+	}
+	ns, err := netns.New()
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	settings, err := link.ReadSettings(ns)
+	if err != nil {
+		return nil, err
+	}
+	d.freshSettings = settings
+	return settings, nil
 }
 
 // within opens the namespace at path for do.

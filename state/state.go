@@ -55,6 +55,23 @@ func WriteText(path string, text []byte) error {
 	return err
 }
 
+// Sync sees to it that what Write wrote, and that it is there, is on the disk when it
+// returns: for what must outlive the host's sudden end. It takes milliseconds.
+func Sync(path string) error {
+	for _, name := range []string{path, filepath.Dir(path)} {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		err = f.Sync()
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // create makes a file that has no name until it is whole, so that a killed process leaves
 // nothing behind. Only to replace a file, or where the file system has no nameless files or
 // there is no /proc to name them by, it goes by a scratch name.
