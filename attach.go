@@ -22,7 +22,9 @@ import (
 // not count: it is detached first.
 func (rt *Runtime) Attach(ctx context.Context, n *Network, c Container) (*cni.Result, error) {
 	op := rt.operation(n, c)
+	ctx, end := op.startSpan(ctx, Add)
 	result, err := op.attach(ctx)
+	end(err)
 	if err != nil {
 		return nil, op.failed("attach", err)
 	}

@@ -17,7 +17,10 @@ import (
 // (CodeUnknownContainer).
 func (rt *Runtime) Check(ctx context.Context, n *Network, c Container) error {
 	op := rt.operation(n, c)
-	if err := op.checkAll(ctx); err != nil {
+	ctx, end := op.startSpan(ctx, Check)
+	err := op.checkAll(ctx)
+	end(err)
+	if err != nil {
 		return op.failed("check", err)
 	}
 	return nil
@@ -80,14 +83,24 @@ func (op *operation) checkOne(ctx context.Context, place int, prev *cni.Result) 
 // error as it is. Executed plugins are asked only in networks of version 1.1.0 or
 // newer, as STATUS did not exist before; built-in ones always.
 func (rt *Runtime) Status(ctx context.Context, n *Network) error {
-	if err := checkNetwork(n); err != nil {
+	op := rt.operation(n, Container{})
+	ctx, end := op.startSpan(ctx, Status)
+	err := op.status(ctx)
+	end(err)
+	if err != nil {
 		return fmt.Errorf("status %s: %w", n.Name, err)
 	}
-	op := rt.operation(n, Container{})
-	for place := range n.Plugins {
+	return nil
+}
+
+func (op *operation) status(ctx context.Context) error {
+	if err := checkNetwork(op.network); err != nil {
+		return err
+	}
+	for place := range op.network.Plugins {
 		err := op.ask(ctx, place, nil, func(ctx context.Context, p *traced, r *cni.Request) error { return p.Status(ctx, r) })
 		if err != nil {
-			return fmt.Errorf("status %s: %w", n.Name, err)
+			return err
 		}
 	}
 	return nil

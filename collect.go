@@ -47,7 +47,10 @@ func (rt *Runtime) CollectDead(ctx context.Context, n *Network, others ...string
 }
 
 func (rt *Runtime) collect(ctx context.Context, n *Network, list func() ([]cni.Attachment, error)) error {
-	if err := rt.collectLocked(ctx, n, list); err != nil {
+	ctx, end := rt.operation(n, Container{}).startSpan(ctx, GC)
+	err := rt.collectLocked(ctx, n, list)
+	end(err)
+	if err != nil {
 		return fmt.Errorf("collect %s: %w", n.Name, err)
 	}
 	return nil

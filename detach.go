@@ -17,7 +17,10 @@ import (
 // To detach what is not attached is no error, as it may be half attached.
 func (rt *Runtime) Detach(ctx context.Context, n *Network, c Container) error {
 	op := rt.operation(n, c)
-	if err := op.detach(ctx); err != nil {
+	ctx, end := op.startSpan(ctx, Del)
+	err := op.detach(ctx)
+	end(err)
+	if err != nil {
 		return op.failed("detach", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/cni/wire"
+	"github.com/seamnet/seam/span"
 )
 
 // A Verb is an operation of the specification.
@@ -40,6 +41,13 @@ type steps struct {
 
 	mu  sync.Mutex // a plugin may call several delegates at once
 	all []Step
+}
+
+// Traced returns the finder with a span made of every call of what it finds, and of what
+// that delegates to, where the call's context has a span.Recorder. It is for who calls
+// plugins without a Runtime, which does so itself.
+func Traced(plugins cni.Finder) cni.Finder {
+	return (&steps{rt: &Runtime{Plugins: plugins}}).finder()
 }
 
 // finder returns rt.Plugins with every call of what it finds recorded.
@@ -92,14 +100,16 @@ type traced struct {
 	name   string
 }
 
-func (p *traced) call(verb Verb, r *cni.Request, call func(*cni.Request) (*cni.Result, error)) (*cni.Result, error) {
+func (p *traced) call(ctx context.Context, verb Verb, r *cni.Request, call func(context.Context, *cni.Request) (*cni.Result, error)) (*cni.Result, error) {
 	step := Step{Plugin: p.name, Verb: verb, Depth: p.depth, Start: p.steps.rt.now(), Undo: p.steps.undo}
 	place := p.steps.begin(step)
 	inner := *r
 	inner.Plugins = p.deeper(r.Plugins)
-	step.Result, step.Err = call(&inner)
-	step.Duration = p.steps.rt.now().Sub(step.Start)
 	step.Executed = executable(p.plugin)
+	ctx, end := step.startSpan(ctx, r)
+	step.Result, step.Err = call(ctx, &inner)
+	step.Duration = p.steps.rt.now().Sub(step.Start)
+	end(step.Err)
 	p.steps.end(place, step)
 	return step.Result, step.Err
 }
@@ -121,31 +131,91 @@ func executable(p cni.Plugin) string {
 	return ""
 }
 
+// Since tells which versions the plugin speaks, as wire.Newcomer has it; empty: all.
+func (p *traced) Since() string {
+	if n, ok := p.plugin.(wire.Newcomer); ok {
+		return n.Since()
+	}
+	return ""
+}
+
+func noResult(call func(context.Context, *cni.Request) error) func(context.Context, *cni.Request) (*cni.Result, error) {
+	return func(ctx context.Context, r *cni.Request) (*cni.Result, error) { return nil, call(ctx, r) }
+}
+
 // Add implements cni.Plugin.
 func (p *traced) Add(ctx context.Context, r *cni.Request) (*cni.Result, error) {
-	return p.call(Add, r, func(r *cni.Request) (*cni.Result, error) { return p.plugin.Add(ctx, r) })
+	return p.call(ctx, Add, r, p.plugin.Add)
 }
 
 // Check implements cni.Plugin.
 func (p *traced) Check(ctx context.Context, r *cni.Request) error {
-	_, err := p.call(Check, r, func(r *cni.Request) (*cni.Result, error) { return nil, p.plugin.Check(ctx, r) })
+	_, err := p.call(ctx, Check, r, noResult(p.plugin.Check))
 	return err
 }
 
 // Del implements cni.Plugin.
 func (p *traced) Del(ctx context.Context, r *cni.Request) error {
-	_, err := p.call(Del, r, func(r *cni.Request) (*cni.Result, error) { return nil, p.plugin.Del(ctx, r) })
+	_, err := p.call(ctx, Del, r, noResult(p.plugin.Del))
 	return err
 }
 
 // GC implements cni.Plugin.
 func (p *traced) GC(ctx context.Context, r *cni.Request) error {
-	_, err := p.call(GC, r, func(r *cni.Request) (*cni.Result, error) { return nil, p.plugin.GC(ctx, r) })
+	_, err := p.call(ctx, GC, r, noResult(p.plugin.GC))
 	return err
 }
 
 // Status implements cni.Plugin.
 func (p *traced) Status(ctx context.Context, r *cni.Request) error {
-	_, err := p.call(Status, r, func(r *cni.Request) (*cni.Result, error) { return nil, p.plugin.Status(ctx, r) })
+	_, err := p.call(ctx, Status, r, noResult(p.plugin.Status))
 	return err
+}
+
+// startSpan begins the span of an operation; end is to be called with what it failed by.
+func (op *operation) startSpan(ctx context.Context, verb Verb) (inner context.Context, end func(error)) {
+	inner, active := span.Start(ctx, string(verb)+" network "+op.network.Name, span.Internal)
+	if active == nil {
+		return ctx, func(error) {}
+	}
+	describe(active, verb, op.attachment(), op.container.Args)
+	return inner, func(err error) { endSpan(active, err) }
+}
+
+// startSpan is that of a plugin's call.
+func (s *Step) startSpan(ctx context.Context, r *cni.Request) (inner context.Context, end func(error)) {
+	kind := span.Internal
+	if s.Executed != "" {
+		kind = span.Client
+	}
+	inner, active := span.Start(ctx, string(s.Verb)+" "+s.Plugin, kind)
+	if active == nil {
+		return ctx, func(error) {}
+	}
+	describe(active, s.Verb, r.Attachment, r.Args)
+	active.Set("cni.plugin", s.Plugin)
+	active.Set("cni.plugin.file", s.Executed)
+	active.Set("cni.plugin.in_process", s.Executed == "")
+	if s.Undo {
+		active.Set("cni.undo", true)
+	}
+	return inner, func(err error) { endSpan(active, err) }
+}
+
+// describe tells what a span is about, in the names of OpenTelemetry's conventions where
+// there are such.
+func describe(s *span.Active, verb Verb, a cni.Attachment, args cni.Args) {
+	s.Set("cni.verb", string(verb))
+	s.Set("cni.network", a.Network)
+	s.Set("container.id", a.ContainerID)
+	s.Set("cni.ifname", a.IfName)
+	s.Set("k8s.namespace.name", args.Get("K8S_POD_NAMESPACE"))
+	s.Set("k8s.pod.name", args.Get("K8S_POD_NAME"))
+}
+
+func endSpan(s *span.Active, err error) {
+	if err != nil {
+		s.Set("cni.error.code", int(cni.CodeOf(err)))
+	}
+	s.End(err)
 }

@@ -52,6 +52,8 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, sendSpans := withSpans(ctx, os.Getenv, os.Stderr)
+	defer sendSpans()
 	c := &cli{
 		in: input{ctx, os.Stdin}, out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
 		self: self, host: host, builtins: builtins, spec: newestVersion,

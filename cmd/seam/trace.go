@@ -2,13 +2,16 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/seamnet/seam"
+	"github.com/seamnet/seam/span"
 )
 
 // A trace gathers the steps of what a runtime does.
@@ -84,4 +87,45 @@ func age(d time.Duration) string {
 		return fmt.Sprintf("%dh", int(d.Hours()))
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// withSpans returns ctx with a recorder of spans, if the environment asks for them. send
+// is to be called at the process's end, when its result is written: the caller may wait for
+// the process all the same, so it takes patience at most. What goes wrong with spans is
+// told on stderr, and is no error of what they are about.
+func withSpans(ctx context.Context, getenv func(string) string, stderr io.Writer) (inner context.Context, send func()) {
+	settings, err := span.ReadSettings(getenv, "seam")
+	if err == nil && settings != nil && settings.Endpoint.Scheme != "http" {
+		err = span.ErrTLS
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "seam: no spans are recorded: %v\n", err)
+	}
+	if err != nil || settings == nil {
+		return ctx, func() {}
+	}
+	recorder := settings.Recorder()
+	return recorder.In(ctx, settings.Caller()), func() { sendSpans(settings, recorder, stderr) }
+}
+
+// patience is how long spans are sent unless the environment tells another time: a
+// collector that is away holds up each executed plugin of a chain.
+const patience = time.Second
+
+func sendSpans(settings *span.Settings, recorder *span.Recorder, stderr io.Writer) {
+	spans, lost := recorder.Take()
+	if len(spans) == 0 {
+		return
+	}
+	if lost > 0 {
+		fmt.Fprintf(stderr, "seam: %d spans are lost: there were too many\n", lost)
+	}
+	host, _ := os.Hostname() // a host without a name is described without it
+	settings.Describe("service.version", version)
+	settings.Describe("host.name", host)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(settings.Timeout, patience))
+	defer cancel()
+	if err := settings.Post(ctx, span.Encode(settings.Resource, version, spans)); err != nil {
+		fmt.Fprintf(stderr, "seam: %d spans are not sent: %v\n", len(spans), err)
+	}
 }

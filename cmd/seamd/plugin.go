@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,7 +33,9 @@ func servePlugin() int {
 	defer host.Close()
 	// A caller that went away must not end the process before its roll-back.
 	signal.Ignore(syscall.SIGPIPE)
-	return wire.Serve(ctx, cnm.New(host), wire.Call{
+	spans := newSpans(os.Getenv, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	defer spans.start()()
+	return wire.Serve(spans.continued(ctx), spans.made(cnm.New(host)), wire.Call{
 		Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Plugins: func(dirs []string) cni.Finder {
 			return wire.Path{Dirs: dirs, Builtins: builtins(host), Self: "/proc/self/exe", Stderr: os.Stderr}

@@ -13,11 +13,19 @@ import (
 	"github.com/seamnet/seam/docker"
 	"github.com/seamnet/seam/docker/engine"
 	"github.com/seamnet/seam/plugin"
+	"github.com/seamnet/seam/span"
 )
 
-// docker serves the driver until ctx ends. The socket comes first: an engine that calls
-// while the rest is made waits, where it would fail.
+// docker serves the driver until ctx ends, and makes spans of that if these are asked for.
 func (c *cli) docker(ctx context.Context, f *dockerFlags, log *slog.Logger) error {
+	spans := newSpans(c.getenv, log)
+	defer spans.start()()
+	return c.drive(spans.in(ctx, span.Context{}), f, log) // each call is a trace of its own
+}
+
+// drive serves the driver until ctx ends. The socket comes first: an engine that calls
+// while the rest is made waits, where it would fail.
+func (c *cli) drive(ctx context.Context, f *dockerFlags, log *slog.Logger) error {
 	client, err := f.client()
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/span"
 )
 
 const (
@@ -51,7 +52,8 @@ func NewCommand(verb string, r *cni.Request, argv ...string) (Command, error) {
 // 1 MiB. At the end of ctx its process group gets SIGTERM and, two seconds later,
 // SIGKILL; the error then has ctx's cause. If it fails by itself, the error is a
 // *cni.Error as DecodeError makes it. A file that is just being written ("text file
-// busy") is tried again for some seconds.
+// busy") is tried again for some seconds. The program is told ctx's place in a trace, if it
+// has one, by TRACEPARENT, TRACESTATE and BAGGAGE.
 func (c Command) Run(ctx context.Context) (stdout []byte, err error) {
 	for sleep, i := busySleep, 0; ; sleep, i = 4*sleep, i+1 {
 		stdout, err = c.runOnce(ctx)
@@ -69,7 +71,7 @@ func (c Command) Run(ctx context.Context) (stdout []byte, err error) {
 func (c Command) runOnce(ctx context.Context) ([]byte, error) {
 	stdout, stderr := &head{limit: longestOutput}, &tail{limit: longestTail, next: c.Stderr}
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Env, bytes.NewReader(c.Stdin), stdout, stderr
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = span.Environ(ctx, c.Env), bytes.NewReader(c.Stdin), stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return signalGroup(cmd.Process, syscall.SIGTERM) }
 	cmd.WaitDelay = grace

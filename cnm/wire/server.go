@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seamnet/seam/cnm"
+	"github.com/seamnet/seam/span"
 )
 
 const (
@@ -63,6 +64,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		// without the body, and what it wanted fails. So it keeps its connections.
 		IdleTimeout: -1,
 		ErrorLog:    slog.NewLogLogger(s.log().Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
@@ -106,17 +108,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	start := time.Now()
+	ctx, active := span.Start(called(r), name, span.Internal)
 	status, value, err := http.StatusOK, any(nil), error(nil)
 	if r.Method != http.MethodPost {
 		status, err = http.StatusMethodNotAllowed, fmt.Errorf("method %s of HTTP: only POST is served", r.Method)
 	} else if body, readErr := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit)); readErr != nil {
 		status, err = http.StatusBadRequest, fmt.Errorf("request: %w", readErr)
-	} else if value, err = s.run(context.WithoutCancel(r.Context()), name, do, body); err != nil {
+	} else if value, err = s.run(ctx, name, do, body); err != nil {
 		if _, bad := errors.AsType[*requestError](err); bad {
 			status = http.StatusBadRequest
 		}
 	}
 	took := time.Since(start)
+	active.End(err)
 	if err != nil {
 		value = refusal(err)
 		s.log().Warn("call failed", "method", name, "took", took, "err", err)
@@ -127,6 +131,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.Observe(name, took, err)
 	}
 	s.answer(w, status, value)
+}
+
+// called returns a context for a call, at its caller's place in a trace if it has one.
+func called(r *http.Request) context.Context {
+	ctx := context.WithoutCancel(r.Context())
+	if caller, ok := span.Parse(r.Header.Get("Traceparent"), r.Header.Get("Tracestate")); ok {
+		ctx = span.Continue(ctx, caller)
+	}
+	return ctx
 }
 
 // run returns what the method does, or an error when its time is over. The driver goes on
