@@ -7,6 +7,7 @@ import (
 
 	"github.com/seamnet/seam"
 	"github.com/seamnet/seam/cni"
+	"github.com/seamnet/seam/plugin/bandwidth"
 )
 
 // An explanation is an attachment with all that belongs to it, as it is now.
@@ -23,6 +24,7 @@ type explanation struct {
 
 	steps     []seam.Step
 	published []cni.PortMapping
+	limits    bandwidth.Limits // that are wanted
 }
 
 // A shownStep is a step with its time in a unit that its key names.
@@ -38,11 +40,14 @@ type shownStep struct {
 // missing is what is said of a thing that was made and is not there.
 const missing = "missing"
 
+// unknown is what is said of a thing that could not be looked up.
+const unknown = "not known"
+
 func (c *cli) explain(r *seam.Record) *explanation {
 	e := &explanation{
 		attachment: c.describe(r), Version: r.Version,
 		Steps: []shownStep{}, Links: []shownLink{}, Routes: []string{}, Firewall: []shownElement{},
-		steps: r.Steps, published: portsOf(r),
+		steps: r.Steps, published: portsOf(r), limits: wantedLimits(r),
 	}
 	for _, s := range r.Steps {
 		e.Steps = append(e.Steps, shownStep{s.Plugin, s.Verb, s.Depth, s.Start, s.Duration.Seconds(), s.Executed})
@@ -73,14 +78,17 @@ func (e *explanation) tree() *tree {
 	if e.Name != "" {
 		t.add("name       %s", e.Name)
 	}
-	t.add("namespace  %s", orElse(e.NetNS, "not known"))
+	t.add("namespace  %s", orElse(e.NetNS, unknown))
 	t.add("result     CNI %s, %s", e.Version, e.File)
 	if len(e.steps) > 0 {
 		t.add("steps").below = stepTrees(e.steps)
 	}
 	links := t.add("links")
 	for _, l := range e.Links {
-		links.add("%s", l.text())
+		below := links.add("%s", l.text())
+		if t := l.traffic.text(); t != "" {
+			below.add("%s", t)
+		}
 	}
 	t.list("routes", e.Routes)
 	t.list("rules", e.Rules)

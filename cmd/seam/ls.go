@@ -19,6 +19,7 @@ import (
 
 func (c *cli) lsCommand() *cobra.Command {
 	var whole bool
+	var live watchWish
 	cmd := &cobra.Command{
 		Use:     "ls [NETWORK]",
 		Aliases: []string{"list"},
@@ -26,15 +27,32 @@ func (c *cli) lsCommand() *cobra.Command {
 		Long: `List the networks of --conf-dir and the attachments in the caches of --cache-dir:
 those of all runtimes that share the cache (containerd, CRI-O, nerdctl, Podman,
 Docker, cnitool), with the names of pods and of Docker's containers. An attachment
-whose namespace is gone is marked "stale"; seam gc frees it.`,
+whose namespace is gone is marked "stale"; seam gc frees it.
+
+With --watch it goes on, and shows what passes each attachment, as its container sees
+it: bytes (B) and packets (p), in all and a second, and packets dropped. What comes and
+goes shows at once, counters at each interval. On a terminal it redraws in place; else
+it prints frame after frame, with --json one object a line. A veth or other link that
+is gone is marked "missing".`,
 		Example: `  seam ls
+  seam ls --watch --sort traffic
   seam ls blue --json
   seam ls --cache-dir /var/lib/cni --cache-dir /run/other/cni`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.completeNetwork,
-		RunE:              func(_ *cobra.Command, args []string) error { return c.ls(args, whole) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := live.validate(cmd); err != nil {
+				return err
+			}
+			if live.on {
+				live.whole = whole
+				return c.watch(cmd.Context(), args, live)
+			}
+			return c.ls(args, whole)
+		},
 	}
 	cmd.Flags().BoolVar(&whole, "no-trunc", false, "print container IDs whole")
+	live.flags(cmd)
 	return cmd
 }
 
@@ -67,9 +85,33 @@ type attachment struct {
 }
 
 func (c *cli) ls(args []string, whole bool) error {
+	l, _, readErr := c.list(args)
+	if err := c.printListing(l, whole); err != nil {
+		return err
+	}
+	if readErr != nil {
+		return readErr // what could not be read is not known to be none
+	}
+	c.sayNone(l)
+	return c.known(args, l)
+}
+
+// known returns the error that one of the networks that are named is not there.
+func (c *cli) known(names []string, l *listing) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(l.Networks, func(n networkLine) bool { return n.Name == name }) {
+			return &failure{cni.Errorf(cni.CodeInvalidConfig, "network %q: neither configured in %s nor attached to", name, c.flags.confDir), exitNotFound, ""}
+		}
+	}
+	return nil
+}
+
+// list reads networks and attachments, of those networks only that are named, if any are.
+// With an error it returns what it could read.
+func (c *cli) list(names []string) (*listing, []seam.Record, error) {
 	networks, netErr := seam.LoadAll(c.flags.confDir)
 	records, recErr := c.records()
-	only := func(name string) bool { return len(args) == 0 || args[0] == name }
+	only := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
 	var l listing
 	for i := range records {
 		if only(records[i].Network) {
@@ -80,17 +122,7 @@ func (c *cli) ls(args []string, whole bool) error {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.IfName, b.IfName))
 	})
 	l.Networks = networkLines(networks, l.Attachments, only)
-	if err := c.printListing(&l, whole); err != nil {
-		return err
-	}
-	if err := errors.Join(netErr, recErr); err != nil {
-		return err // what could not be read is not known to be none
-	}
-	c.sayNone(&l)
-	if len(args) == 1 && len(l.Networks) == 0 {
-		return &failure{cni.Errorf(cni.CodeInvalidConfig, "network %q: neither configured in %s nor attached to", args[0], c.flags.confDir), exitNotFound, ""}
-	}
-	return nil
+	return &l, records, errors.Join(netErr, recErr)
 }
 
 // records returns the attachments of all cache folders.
@@ -125,6 +157,9 @@ func (c *cli) describe(r *seam.Record) attachment {
 // pod's to all of its networks, loopback included; a network without a plugin that
 // takes them publishes none.
 func portsOf(r *seam.Record) []cni.PortMapping {
+	if len(r.Capabilities[cni.CapabilityPorts]) == 0 {
+		return nil // without a look at the configuration, which takes longer than all else
+	}
 	if n, err := r.Recorded(); err == nil && !slices.Contains(n.Capabilities(), cni.CapabilityPorts) {
 		return nil
 	}
@@ -231,6 +266,9 @@ func ageOf(a attachment) string {
 	return age(time.Since(*a.Created))
 }
 
+// attached is the state of an attachment of which nothing else is to be said.
+const attached = "attached"
+
 func stateOf(a attachment) string {
 	switch {
 	case a.Stale:
@@ -238,5 +276,5 @@ func stateOf(a attachment) string {
 	case a.Reserved:
 		return "reserved"
 	}
-	return "attached"
+	return attached
 }

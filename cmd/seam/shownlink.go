@@ -23,11 +23,11 @@ type shownLink struct {
 	MTU       int      `json:"mtu,omitempty"`
 	State     string   `json:"state"` // up, down, missing; or not known
 	Port      string   `json:"portOf,omitempty"`
-	Flags     []string `json:"flags,omitempty"`         // promisc, allmulti; of a port: hairpin, isolated
-	Qdisc     string   `json:"qdisc,omitempty"`         // that delays what leaves by it: tbf, htb
-	Rate      uint64   `json:"bitsPerSecond,omitempty"` // of the qdisc
+	Flags     []string `json:"flags,omitempty"` // promisc, allmulti; of a port: hairpin, isolated
 	Addresses []string `json:"addresses,omitempty"`
 	Lost      []string `json:"missingAddresses,omitempty"`
+	shownLimit
+	traffic
 }
 
 // look fills in links, routes and rules. What cannot be looked up is a note.
@@ -80,7 +80,7 @@ func (e *explanation) lookLink(l *shownLink, h *link.Handle) (now link.Link, ok 
 	now, err := h.ByName(l.Name)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			l.State = "not known"
+			l.State = unknown
 			e.note(err)
 		}
 		return now, false
@@ -93,9 +93,10 @@ func (e *explanation) lookLink(l *shownLink, h *link.Handle) (now link.Link, ok 
 		l.Port = master.Name
 	}
 	l.Flags = flagsOf(now)
-	qdisc, rate, err := h.Shaping(now)
+	e.lookLimit(l, now, h)
+	counters, err := h.Counters(now)
 	e.note(err)
-	l.Qdisc, l.Rate = qdisc, 8*rate
+	l.traffic = trafficOf(counters)
 	addrs, err := h.Addrs(now)
 	e.note(err)
 	for _, a := range addrs {
@@ -166,20 +167,32 @@ func (e *explanation) lookForLost(wanted []cni.Route, there []link.Route) {
 }
 
 // lookRules lists the rules that send what comes from the container's addresses to a
-// routing table.
+// routing table, and those of plugin sbr that are gone.
 func (e *explanation) lookRules(r *seam.Record, pod *link.Handle) {
-	if pod == nil {
-		return
+	var rules []link.Rule
+	if pod != nil {
+		var err error
+		if rules, err = pod.Rules(); err != nil {
+			e.note(err)
+			return
+		}
 	}
-	rules, err := pod.Rules()
-	e.note(err)
-	own := make(map[netip.Prefix]bool)
+	var own []netip.Prefix
 	for _, ip := range r.Result.PodIPs(r.IfName) {
-		own[netip.PrefixFrom(ip.Address.Addr(), ip.Address.Addr().BitLen())] = true
+		own = append(own, netip.PrefixFrom(ip.Address.Addr(), ip.Address.Addr().BitLen()))
 	}
 	for _, rule := range rules {
-		if own[rule.Source] {
+		if slices.Contains(own, rule.Source) {
 			e.Rules = append(e.Rules, rule.String())
+		}
+	}
+	n, err := r.Recorded()
+	if err != nil || !slices.ContainsFunc(n.Plugins, func(p seam.PluginConfig) bool { return p.Type == "sbr" }) {
+		return
+	}
+	for _, source := range own {
+		if !slices.ContainsFunc(rules, func(rule link.Rule) bool { return rule.Source == source }) {
+			e.Rules = append(e.Rules, link.Rule{Source: source}.String()+"  "+missing)
 		}
 	}
 }
@@ -204,6 +217,9 @@ func (l shownLink) text() string {
 	words = append(words, l.Flags...)
 	if l.Qdisc != "" {
 		words = append(words, l.Qdisc+" rate "+rateText(l.Rate))
+	}
+	for _, lost := range l.LostLimits {
+		words = append(words, lost+" "+missing)
 	}
 	words = append(words, l.Addresses...)
 	for _, a := range l.Lost {
