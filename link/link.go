@@ -28,8 +28,9 @@ type Link struct {
 	Peer     int  // of a veth: the other end's index in the namespace where that is; 0: unknown
 	Parent   int  // of a macvlan, ipvlan or vlan: the index of what it stands on, in the namespace where that is
 
-	Hairpin  bool // of a bridge port: frames may leave where they came in
-	Isolated bool // of a bridge port: it exchanges frames with no other isolated port
+	// Of a bridge port, for who asked Handle.Port and puts the answer here: links are not
+	// told with it.
+	Hairpin, Isolated bool
 }
 
 func fromNetlink(l netlink.Link) Link {
@@ -47,9 +48,6 @@ func fromNetlink(l netlink.Link) Link {
 		link.Peer = a.ParentIndex
 	} else {
 		link.Parent = a.ParentIndex
-	}
-	if a.Protinfo != nil {
-		link.Hairpin, link.Isolated = a.Protinfo.Hairpin, a.Protinfo.Isolated
 	}
 	return link
 }

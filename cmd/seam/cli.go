@@ -49,6 +49,8 @@ const examples = `  seam validate examples/ports.conflist       is the file righ
   seam add blue /run/netns/c1 --port 8080:80  attach c1 to the network "blue"
   seam ls                                     what is there
   seam show c1                                one attachment explained
+  seam ls --watch                             what passes, live
+  seam graph -o host.svg                      a picture of it all
   seam del blue /run/netns/c1                 detach it
   seam demo                                   see it all work, away from this host`
 
@@ -110,8 +112,8 @@ func (c *cli) root() *cobra.Command {
 		&cobra.Group{ID: "tool", Title: "Files and program:"})
 	for group, list := range map[string][]*cobra.Command{
 		"work": {c.addCommand(), c.delCommand(), c.checkCommand(), c.gcCommand(), c.statusCommand(), c.hookCommand()},
-		"look": {c.lsCommand(), c.showCommand(), c.demoCommand()},
-		"tool": {c.validateCommand(), c.installCommand(), c.uninstallCommand(), c.dhcpCommand(), c.versionCommand()},
+		"look": {c.lsCommand(), c.showCommand(), c.packetCommand(), c.graphCommand(), c.planCommand(), c.demoCommand()},
+		"tool": {c.validateCommand(), c.conformCommand(), c.installCommand(), c.uninstallCommand(), c.dhcpCommand(), c.versionCommand()},
 	} {
 		for _, cmd := range list {
 			cmd.GroupID = group

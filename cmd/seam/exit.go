@@ -23,9 +23,11 @@ const (
 )
 
 const exitCodesHelp = `  0    done
-  1    tried, and it went wrong (an add was rolled back)
+  1    tried, and it went wrong (an add was rolled back); plan: the add would fail;
+       trace: the packet does not arrive
   2    invalid: arguments, flags, names or the network's file; nothing was touched
-  3    check: something that was attached is missing or changed
+  3    check: something that was attached is missing or changed; conform: the target
+       does not do what it must
   4    not found: network, attachment, namespace or file; nothing was touched
   5    not now: the network cannot take containers, or asks to try again later
   6    done, but what was to be printed could not be written: nobody reads it, or

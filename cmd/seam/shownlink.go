@@ -89,10 +89,13 @@ func (e *explanation) lookLink(l *shownLink, h *link.Handle) (now link.Link, ok 
 	if now.Up {
 		l.State = "up"
 	}
+	l.Flags = flagsOf(now)
 	if master, err := h.ByIndex(now.Master); now.Master != 0 && err == nil {
 		l.Port = master.Name
+		if master.Kind == "bridge" {
+			l.Flags = append(l.Flags, e.portFlags(now, h)...)
+		}
 	}
-	l.Flags = flagsOf(now)
 	e.lookLimit(l, now, h)
 	counters, err := h.Counters(now)
 	e.note(err)
@@ -107,13 +110,27 @@ func (e *explanation) lookLink(l *shownLink, h *link.Handle) (now link.Link, ok 
 	return now, true
 }
 
+// portFlags are those of a bridge's port.
+func (e *explanation) portFlags(l link.Link, h *link.Handle) []string {
+	hairpin, isolated, err := h.Port(l)
+	e.note(err)
+	var flags []string
+	if hairpin {
+		flags = append(flags, "hairpin")
+	}
+	if isolated {
+		flags = append(flags, "isolated")
+	}
+	return flags
+}
+
 func flagsOf(l link.Link) []string {
 	var flags []string
 	byItself := l.Master != 0 // a port receives every frame
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{l.Promisc && !byItself, "promisc"}, {l.Allmulti, "allmulti"}, {l.Hairpin, "hairpin"}, {l.Isolated, "isolated"}} {
+	}{{l.Promisc && !byItself, "promisc"}, {l.Allmulti, "allmulti"}} {
 		if f.set {
 			flags = append(flags, f.name)
 		}

@@ -33,6 +33,7 @@ var defaults = []choice{
 	{Package: "./plugin/tap"},
 	{Package: "./plugin/all", Run: "/^(ipvlan|vlan|dummy|vrf)$"},
 	{Package: "./hack/migration", Run: "/^(ipvlan|vlan|dummy)$"},
+	{Package: "./plan", Run: "^(TestVLANsOfBridge|TestMasterThatIsTaken)$"},
 	{Package: "./hack/leaks"},
 }
 

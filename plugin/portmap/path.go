@@ -90,7 +90,7 @@ func (p path) open() error {
 	if p.localnet != "" {
 		errs = append(errs, p.localnet.Set("1"))
 	}
-	if p.port.Index != 0 && !p.port.Hairpin {
+	if p.port.Index != 0 {
 		errs = append(errs, p.links.SetHairpin(p.port))
 	}
 	return errors.Join(errs...)
