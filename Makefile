@@ -23,7 +23,7 @@ export GOFLAGS := -buildvcs=false
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build demo test test-kernels test-engines engines soak bench bench-docker install verify packages packages-kernels reference crictl drivers clean
+.PHONY: help build demo test test-kernels test-engines engines soak bench bench-docker conformance install verify packages packages-kernels reference crictl drivers clean
 
 help:
 	@echo 'make demo     build Seam and watch it do its main job (needs root)'
@@ -35,6 +35,7 @@ help:
 	@echo 'make install  what "make build" made to $(PREFIX)/bin, the plugins to $(BIN_DIR), the units of systemd'
 	@echo 'make bench    measure against the reference plugins; writes docs/benchmarks.md; then bench-docker'
 	@echo 'make bench-docker  measure docker run and network connect against Docker'"'"'s own bridges; writes docs/benchmarks-docker.md'
+	@echo 'make conformance  carry out the conformance suite on Seam'"'"'s and the reference plugins; writes docs/conformance.md'
 	@echo 'make verify   gofmt, vet, staticcheck, house rules'
 
 build:
@@ -64,6 +65,10 @@ soak: packages
 bench: packages reference
 	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/bench -out docs
 	$(MAKE) bench-docker
+
+# What the conformance suite finds, for Seam's plugins and the reference plugins.
+conformance: packages reference
+	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/conformance
 
 # With the engines that are there: Debian's, and those of "make engines"; ENGINES=29 chooses.
 bench-docker: packages
