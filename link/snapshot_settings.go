@@ -128,6 +128,9 @@ func (r settingsReader) folder(fd int, path string) error {
 	list := make([]byte, 1<<13)
 	for {
 		n, err := unix.ReadDirent(fd, list)
+		if errors.Is(err, unix.ENOENT) { // gone with its link
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("sysctl: %w", &fs.PathError{Op: "read", Path: filepath.Join(settingsFolder, path), Err: err})
 		}

@@ -84,11 +84,12 @@ func (c *Call) setUp(pod link.Link) error {
 }
 
 // routeViaGateway makes the gateway the pod's only neighbour: what the subnet's own
-// route would have reached directly is reached through it.
+// route would have reached directly is reached through it. Another interface of the pod may
+// have the same gateway, and routes of its own to it.
 func (c *Call) routeViaGateway(pod link.Link) error {
 	for _, ip := range c.Result.IPs {
 		for _, r := range gatewayRoutes(ip) {
-			if err := c.Pod.AddRoute(pod, r); err != nil && !errors.Is(err, fs.ErrExist) {
+			if err := c.Pod.AppendRoute(pod, r); err != nil && !errors.Is(err, fs.ErrExist) {
 				return fmt.Errorf("pod %s: %w", c.NetNS, err)
 			}
 		}

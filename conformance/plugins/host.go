@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -40,6 +41,9 @@ type host struct {
 	links   *link.Handle // this host's
 	outside *pod
 	pods    int
+	waited  bool // probes waited for duplicate detection
+
+	beside func(pluginType string) program // one that is not of the chain, as its members find it
 }
 
 // A pod is a namespace that stands for a container, or for another host.
@@ -59,9 +63,14 @@ func (c *check) carryOut(t *conformance.T, target Target, builtins func() cni.Re
 	t.Must(err)
 	h.outside = h.newPod("outside")
 	t.Must(h.links.AddVeth(link.Veth{Name: Uplink, PeerName: Uplink, PeerNS: h.outside.ns}))
+	t.Must(errors.Join(settled(), h.outside.ns.Do(settled)))
 	h.configure(h.links, Uplink, hostAddrs)
 	h.configure(h.outside.links, Uplink, outsideAddrs)
 	h.defaultRoutes(h.links, Uplink, outsideAddrs)
+	for _, links := range []*link.Handle{h.links, h.outside.links} { // before, IPv6 hears nobody
+		_, err := links.WaitRunning(t.Context(), Uplink)
+		t.Must(err)
+	}
 	if bytes.Contains(target.Config, []byte(Spare)) {
 		t.Must(h.links.AddVeth(link.Veth{Name: Spare, PeerName: Spare, PeerNS: h.outside.ns}))
 		h.configure(h.outside.links, Spare, [2]netip.Prefix{})
@@ -69,6 +78,10 @@ func (c *check) carryOut(t *conformance.T, target Target, builtins func() cni.Re
 	h.needKinds()
 	c.run(h)
 }
+
+// settled lets the cable's link-local addresses be used at once. Until one may, a second
+// or two, a host that forwards asks for no neighbour, and so reaches nobody by IPv6.
+func settled() error { return link.Sysctl("ipv6/conf/" + Uplink + "/accept_dad").Set("0") }
 
 // needKinds skips the check if the kernel lacks a kind of link that a plugin of the chain
 // is there to make.
@@ -159,6 +172,7 @@ func (h *host) findPrograms(builtins func() cni.Registry) {
 	if len(h.target.Programs) > 0 { // what executed plugins delegate to is found by its type
 		h.target.Dirs = slices.Insert(slices.Clone(h.target.Dirs), 0, h.folder(trialDir, h.target.Programs))
 	}
+	h.beside = func(pluginType string) program { return h.find(pluginType, true, registry) }
 	for _, list := range [][]member{h.network.Members, h.network.Subjects} {
 		for i := range list {
 			list[i].program = h.find(list[i].Type, list[i].Trial, registry)
@@ -190,7 +204,9 @@ func (h *host) find(pluginType string, trial bool, registry cni.Registry) progra
 		return program{file: file}
 	}
 	return program{builtin: registry[pluginType], finder: func(dirs []string) cni.Finder {
-		if h.target.Builtin {
+		// An IPAM plugin beside the one on trial is not to answer for what that one does.
+		_, ipam := h.onTrialAlone()
+		if h.target.Builtin || !ipam && registry[h.network.ipamType()] != nil {
 			return registry
 		}
 		return wire.Path{Dirs: dirs, Builtins: registry}

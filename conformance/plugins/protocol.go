@@ -1,19 +1,47 @@
 package plugins
 
-import "github.com/seamnet/seam/conformance"
+import (
+	"slices"
+
+	"github.com/seamnet/seam/conformance"
+)
+
+// Sources that many checks have.
+const (
+	specADD      = "CNI 1.1.0, section 2, ADD"
+	specDEL      = "CNI 1.1.0, section 2, DEL"
+	specCHECK    = "CNI 1.1.0, section 2, CHECK"
+	specGC       = "CNI 1.1.0, section 2, GC"
+	specSTATUS   = "CNI 1.1.0, section 2, STATUS"
+	specVERSION  = "CNI 1.1.0, section 2, VERSION"
+	specDelegate = "CNI 1.1.0, section 4"
+	specResult   = "CNI 1.1.0, section 5, ADD Success"
+	specError    = "CNI 1.1.0, section 5, Error"
+)
 
 func protocolChecks() []check {
-	return []check{
-		{conformance.Check{ID: "protocol/version", Force: conformance.Must, Source: "CNI 1.1.0, section 2, VERSION",
-			Says: "VERSION answers with the versions that the plugin supports, whatever else the environment holds."}, nil, checkVersion},
-	}
+	return slices.Concat(
+		versionChecks(), resultChecks(),
+		errorChecks(), toleranceChecks(),
+		addChecks(), prevResultChecks(),
+		delChecks(),
+		checkChecks(), tamperChecks(),
+		gcChecks(), statusChecks(),
+		delegateChecks(), delegateErrorChecks(),
+	)
 }
 
-func checkVersion(h *host) {
-	for _, m := range h.network.Subjects {
-		a := h.run(m, call{Verb: "VERSION", Path: h.path(), Stdin: []byte(`{"cniVersion":"1.1.0"}`)})
-		if a.Exit != 0 {
-			h.Errorf("%s: %v", m.Type, a)
-		}
-	}
+// Requirements of each force, in one line.
+func must(id, source, says string) conformance.Check {
+	return requirement(conformance.Must, id, source, says)
+}
+func should(id, source, says string) conformance.Check {
+	return requirement(conformance.Should, id, source, says)
+}
+func open(id, source, says string) conformance.Check {
+	return requirement(conformance.Open, id, source, says)
+}
+
+func requirement(force conformance.Force, id, source, says string) conformance.Check {
+	return conformance.Check{ID: string(conformance.Protocol) + "/" + id, Force: force, Says: says, Source: source}
 }

@@ -23,7 +23,7 @@ import (
 
 // New returns the plugin on that host.
 func New(h *plugin.Host) cni.Plugin {
-	return plugin.Altering(h, func() plugin.Alteration { return &Config{} })
+	return plugin.Altering(h, func() plugin.Alteration { return &Config{begun: newIntents(h)} })
 }
 
 // prefix begins the names of the plugin's links, as the reference's.
@@ -136,14 +136,20 @@ func (c *Config) egressFilters(ifb int) []link.Filter {
 // limitEgress makes the ifb whole before the first frame is redirected to it.
 func (c *Config) limitEgress(call *plugin.Call, host link.Link, t link.TBF) error {
 	name := linkName(call.Tag())
+	if err := c.begun.write(call.Tag()); err != nil {
+		return err
+	}
 	if err := call.Links.AddIFB(link.Base{Name: name, MTU: host.MTU}); err != nil {
-		return exists(err, link.Link{Name: name})
+		return errors.Join(exists(err, link.Link{Name: name}), c.begun.remove(call.Tag()))
 	}
 	ifb, err := call.Links.ByName(name)
 	if err != nil {
 		return err
 	}
 	if err := call.Links.Set(ifb, link.Change{Up: true, Alias: plugin.Alias(call.Tag())}); err != nil {
+		return err
+	}
+	if err := c.begun.remove(call.Tag()); err != nil {
 		return err
 	}
 	// The name by which the reference plugin finds it is a convenience, which another
@@ -223,7 +229,7 @@ func (c *Config) Revert(_ context.Context, call *plugin.Call) error {
 	if findErr == nil {
 		errs = append(errs, unlessGone(call.Links.Delete(ifb.Name)))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.begun.remove(call.Tag()))...)
 }
 
 // release takes the limits off the host's end. The ingress filters there are the
@@ -246,7 +252,11 @@ func unlessGone(err error) error {
 
 // Retain deletes the ifbs of attachments that are no more.
 func (c *Config) Retain(_ context.Context, h *plugin.Host, r *cni.Request, valid []cni.Tag) error {
-	return h.RetainLinks(r.Network, valid)
+	links, err := h.Links()
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.RetainLinks(r.Network, valid), c.begun.retain(links, r.Network, valid))
 }
 
 // Since is the oldest version that the plugin serves, as the reference has it.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -35,6 +38,7 @@ type world struct {
 	*plugintest.Fixture
 	maker cni.Plugin
 	veth  string // the host's end of the pod's eth0
+	state string // folder of records
 }
 
 func newWorld(t *testing.T) *world {
@@ -43,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{Fixture: plugintest.New(t, bandwidth.New(h), cni.Registry{"static": static.New()}), maker: ptp.New(h)}
 	made := w.Request(interfaceConf)
 	w.Attach(w.maker, made)
-	w.Prev, w.veth = made.Prev, plugin.HostName(made.Tag())
+	w.Prev, w.veth, w.state = made.Prev, plugin.HostName(made.Tag()), h.Dirs.State
 	plugintest.Run(t, w.Pod, "ping", "-c1", "-W2", "fd00:1::1") // the kernel has made all of its routes
 	return w
 }
@@ -157,6 +161,42 @@ func TestGC(t *testing.T) {
 		must(t, w.GC(ctx, gc))
 		if links := plugintest.Run(t, nil, "ip", "link"); strings.Contains(links, "bwp") {
 			t.Errorf("left:\n%s", links)
+		}
+	})
+}
+
+// TestGCAfterKill: an ifb that was made when the plugin was killed, and bears no alias yet,
+// is collected, and so is a record of one that was not made.
+func TestGCAfterKill(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.Request(conf(limits))
+		_, err := w.Add(ctx, r)
+		must(t, err)
+		records := filepath.Join(w.state, "bandwidth")
+		if left, err := os.ReadDir(records); err != nil || len(left) > 0 {
+			t.Errorf("after ADD: %v, %v, want an empty folder", left, err)
+		}
+		name := "bwp" + r.Tag().Hash(12)
+		must(t, os.WriteFile("/sys/class/net/"+name+"/ifalias", []byte("\n"), 0))
+		for container, link := range map[string]string{r.ContainerID: name, "never": "bwp000000000000"} {
+			tag := cni.Attachment{Network: "net", ContainerID: container, IfName: "eth0"}.Tag()
+			must(t, os.WriteFile(filepath.Join(records, tag.Hash(32)+".json"), fmt.Appendf(nil, `{"tag":%q,"link":%q}`, tag, link), 0o600))
+		}
+		gc := w.Request(conf(""))
+		gc.Attachment = cni.Attachment{Network: "net"}
+		gc.Valid = []cni.Attachment{r.Attachment}
+		must(t, w.GC(ctx, gc))
+		if links := plugintest.Run(t, nil, "ip", "link"); !strings.Contains(links, name) {
+			t.Errorf("of a valid attachment, gone:\n%s", links)
+		}
+		gc.Valid = []cni.Attachment{}
+		must(t, w.GC(ctx, gc))
+		if links := plugintest.Run(t, nil, "ip", "link"); strings.Contains(links, name) {
+			t.Errorf("left:\n%s", links)
+		}
+		if left, err := os.ReadDir(records); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
 		}
 	})
 }

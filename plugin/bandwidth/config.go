@@ -26,6 +26,8 @@ type Config struct {
 			ShapedSubnets   []netip.Prefix `json:"shapedSubnets"`
 		} `json:"bandwidth"` // what counts where the keys above are not given
 	} `json:"runtimeConfig"`
+
+	begun intents
 }
 
 // Limits are rates in bits a second and bursts in bits. "Ingress" is what the pod

@@ -108,6 +108,45 @@ func TestHostRoutes(t *testing.T) {
 	})
 }
 
+// TestTwoInterfaces: a pod may be attached to the network twice, by the same gateway, and
+// each interface outlives the other.
+func TestTwoInterfaces(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		p := ptp.New(plugintest.Host(t))
+		pod := netnstest.NewPod(t, "pod1")
+		other := strings.NewReplacer("10.1.0.5", "10.1.0.6", "fd00:1::5", "fd00:1::6").Replace(conf)
+		requests := []*cni.Request{plugintest.Request(t, conf, pod, "c1", finder), plugintest.Request(t, other, pod, "c1", finder)}
+		requests[1].IfName = "net1"
+		for _, r := range requests {
+			result, err := p.Add(context.Background(), r)
+			if err != nil {
+				t.Fatalf("%s: %v", r.IfName, err)
+			}
+			r.Prev = result
+		}
+		for _, address := range []string{"10.1.0.5", "fd00:1::5", "10.1.0.6", "fd00:1::6"} {
+			plugintest.Run(t, nil, "ping", "-c1", "-W5", address)
+		}
+		for _, r := range requests {
+			if err := p.Check(context.Background(), r); err != nil {
+				t.Errorf("check of %s: %v", r.IfName, err)
+			}
+		}
+		if err := p.Del(context.Background(), requests[0]); err != nil {
+			t.Errorf("del: %v", err)
+		}
+		if err := p.Check(context.Background(), requests[1]); err != nil {
+			t.Errorf("check of net1 without eth0: %v", err)
+		}
+		for _, address := range []string{"10.1.0.1", "fd00:1::1", "192.0.2.1"} {
+			plugintest.Run(t, pod, "ip", "route", "get", address)
+		}
+		for _, address := range []string{"10.1.0.6", "fd00:1::6"} {
+			plugintest.Run(t, nil, "ping", "-c1", "-W5", address)
+		}
+	})
+}
+
 // TestCarriesAtOnce: when ADD has returned, the host's end carries what it is given. The
 // kernel takes a moment for that after the pod's end is up, and drops packets until then.
 func TestCarriesAtOnce(t *testing.T) {
