@@ -30,20 +30,29 @@ type conformFlags struct {
 
 func (c *cli) conformCommand() *cobra.Command {
 	var f conformFlags
+	var driver driverFlags
 	cmd := &cobra.Command{
-		Use:   "conform TARGET",
+		Use:   "conform TARGET [-- COMMAND...]",
 		Short: "Try whether a plugin, a network or a driver does what is asked of it (needs root)",
 		Long: `Carry out the checks of the conformance suite. Each runs on a host of its own, made of
 namespaces: this host's links, rules and files are not touched.
 
 TARGET is a plugin's program or script; the type of a plugin in the plugin path or built
-in; or the file or the name of a network, all of whose plugins are on trial.`,
+in; or the file or the name of a network, all of whose plugins are on trial.
+
+Or it is the socket of a driver of Docker's, network driver, IPAM driver or both. If the
+command that starts the driver stands behind --, it is started anew for each check, on a
+host of its own: {dir} in the command stands for a folder that it has for itself, {socket}
+for where it is to listen, by default {dir}/driver.sock. Without a command the driver that
+runs is tried on this host, one check at a time, and what was made is removed.`,
 		Example: `  seam conform /opt/cni/bin/bridge
   seam conform ./my-plugin --config my-plugin.json --level protocol,kernel
   seam conform bridge --builtin
-  seam conform /etc/cni/net.d/prod.conflist --check 'leaks/.*'`,
+  seam conform /etc/cni/net.d/prod.conflist --check 'leaks/.*'
+  seam conform /run/docker/plugins/seam.sock
+  seam conform --driver -- seamd docker --name trial --socket {socket} --state-dir {dir}/state`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 && !(f.list && len(args) == 0) {
+			if len(args) != 1 && !(f.list && len(args) == 0) && !driver.means(cmd, args) {
 				return hint(usage("one target is wanted"), "%s --help says what it may be", cmd.CommandPath())
 			}
 			return nil
@@ -51,6 +60,9 @@ in; or the file or the name of a network, all of whose plugins are on trial.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.list {
 				return c.listChecks()
+			}
+			if driver.means(cmd, args) {
+				return c.conformDriver(cmd, args, f, driver)
 			}
 			return c.conform(cmd.Context(), args[0], f)
 		},
@@ -68,6 +80,7 @@ in; or the file or the name of a network, all of whose plugins are on trial.`,
 	flags.BoolVar(&f.strict, "strict", false, "end with exit code 3 for what should be, too")
 	flags.IntVar(&f.parallel, "parallel", 0, "`checks` at a time (default: one per processor)")
 	flags.DurationVar(&f.each, "check-timeout", conformance.DefaultTimeout, "longest `time` of one check")
+	driver.add(cmd)
 	return cmd
 }
 

@@ -141,6 +141,9 @@ func (c *cli) chooseOne(records []seam.Record, args []string) (*seam.Record, err
 func (c *cli) question(f *packetFlags, records []seam.Record, r *seam.Record, target string) (q trail.Question, err error) {
 	q = trail.Question{Origin: trail.FromContainer, Probe: !f.lookup, Wait: f.wait}
 	q.End = trail.End{Tag: r.Tag(), IfName: r.IfName, Addresses: addressesOf(r)}
+	if f.wait <= 0 {
+		return q, usage("--wait %s: must be more than nothing", f.wait)
+	}
 	if f.from != "" {
 		if q.From, q.Origin, err = sender(f.from); err != nil {
 			return q, err
@@ -179,10 +182,25 @@ func sender(from string) (netip.Addr, trail.Origin, error) {
 		return netip.Addr{}, trail.FromHost, nil
 	}
 	a, err := netip.ParseAddr(from)
-	if err != nil || a.Zone() != "" {
+	if err != nil {
 		return a, "", usage("--from %q: it is host or an address", from)
 	}
+	if err := mustBeOfOne(a); err != nil {
+		return a, "", err
+	}
 	return a.Unmap(), trail.FromOutside, nil
+}
+
+// mustBeOfOne refuses addresses that are not one machine's wherever it is asked from.
+// IPv4's link-local ones pass: clouds have services there that are routed to.
+func mustBeOfOne(a netip.Addr) error {
+	switch a = a.Unmap(); {
+	case a.Is6() && a.IsLinkLocalUnicast():
+		return hint(usage("%s: a link-local address of IPv6 leads to another machine on each link", a), "name another address of that machine")
+	case a.IsGlobalUnicast(), a.IsLoopback(), a.IsLinkLocalUnicast():
+		return nil
+	}
+	return usage("%s: it is no machine's own address", a)
 }
 
 // splitTarget divides HOST, HOST:PORT, :PORT, an IPv6 address, or one in brackets.
@@ -212,7 +230,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // targets are the addresses that the target may mean, at least one.
 func (c *cli) targets(records []seam.Record, r *seam.Record, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{a.Unmap()}, nil
+		return []netip.Addr{a.Unmap()}, mustBeOfOne(a)
 	}
 	to := r
 	if host != "" {

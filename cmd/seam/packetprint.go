@@ -8,9 +8,10 @@ import (
 	"github.com/seamnet/seam/trail"
 )
 
-// printWay prints the steps under numbers, and then what became of the packet.
+// printWay prints the steps under numbers, and then what became of the packet. Names and
+// rules in it are also the container's, which may be hostile to terminals.
 func (c *cli) printWay(r *seam.Record, w *trail.Way) {
-	fmt.Fprintf(c.out, "%s  %s, %s of %s\n\n", w.Protocol, w.Packet, r.IfName, orElse(r.Name, r.ContainerID))
+	fmt.Fprintf(c.out, "%s  %s, %s of %s\n\n", w.Protocol, w.Packet, r.IfName, printable(orElse(r.Name, r.ContainerID)))
 	var last trail.Where
 	for i, s := range w.Steps {
 		where := string(s.Where)
@@ -21,14 +22,14 @@ func (c *cli) printWay(r *seam.Record, w *trail.Way) {
 		if i > 0 && s.Kind == "translation" && s.Rule == w.Steps[i-1].Rule {
 			s.Rule = nil // it has just been told
 		}
-		fmt.Fprintf(c.out, "%3d  %-9s  %s\n", i+1, where, passageText(s))
+		fmt.Fprintf(c.out, "%3d  %-9s  %s\n", i+1, where, printable(passageText(s)))
 	}
 	fmt.Fprintf(c.out, "\n%s\n", outcomeText(w))
 	for _, h := range w.Hints {
-		fmt.Fprintf(c.out, "hint: %s\n", h)
+		fmt.Fprintf(c.out, "hint: %s\n", printable(h))
 	}
 	for _, n := range w.Notes {
-		fmt.Fprintf(c.out, "not known: %s\n", oneLine(n))
+		fmt.Fprintf(c.out, "not known: %s\n", printable(oneLine(n)))
 	}
 }
 

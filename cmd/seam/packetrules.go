@@ -31,7 +31,12 @@ func (f *foreignRules) text(e nft.Event, pod *netns.Namespace) string {
 	return rules[e.Handle]
 }
 
+// list asks nft, which takes its arguments for one line of its language. A container's own
+// tables may have any name, also one that is a command.
 func (f *foreignRules) list(e nft.Event, pod *netns.Namespace) map[uint64]string {
+	if !isWord(e.Table) || !isWord(e.Chain) {
+		return nil
+	}
 	const patience = 5 * time.Second
 	ctx, stop := context.WithTimeout(f.ctx, patience)
 	defer stop()
@@ -50,6 +55,12 @@ func (f *foreignRules) list(e nft.Event, pod *netns.Namespace) map[uint64]string
 		return nil // the rule's place and handle are told without
 	}
 	return parseHandles(string(out))
+}
+
+// isWord reports whether nft takes a name as one word.
+func isWord(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
+	return name != "" && strings.Contains(letters, name[:1]) && strings.Trim(name, letters+"0123456789-/") == ""
 }
 
 // parseHandles reads the rules of what "nft -a list chain" prints.

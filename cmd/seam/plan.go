@@ -42,7 +42,7 @@ such as a range that overlaps a route, leaves it 0.`,
 			if inside {
 				return c.rehearse(cmd.Context())
 			}
-			return c.planAttachment(&f, args)
+			return c.planAttachment(cmd.Context(), &f, args)
 		},
 	}
 	f.identity(cmd)
@@ -60,7 +60,7 @@ func (c *cli) rehearse(ctx context.Context) error {
 	return stage.Answer(ctx, c.in, c.out)
 }
 
-func (c *cli) planAttachment(f *containerFlags, args []string) error {
+func (c *cli) planAttachment(ctx context.Context, f *containerFlags, args []string) error {
 	n, err := c.network(args[0])
 	if err != nil {
 		return err
@@ -73,10 +73,13 @@ func (c *cli) planAttachment(f *containerFlags, args []string) error {
 		return hint(os.ErrPermission, "sudo seam plan: making network namespaces is for root")
 	}
 	stop := c.progress("rehearsing how %s of %s is attached to %s", con.IfName, con.ID, n.Name)
-	p, err := plan.Ask(c.again(), plan.Question{
+	p, err := plan.Ask(c.again(ctx), plan.Question{
 		Network: n, Container: con, ConfDir: c.flags.confDir, CacheDir: c.flags.cacheDirs[0], Timeout: c.flags.timeout,
 	})
 	stop()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return c.missingPlugin(n, err)
 	}
@@ -106,13 +109,13 @@ func (c *cli) planned(n *seam.Network, f *containerFlags, namespace []string) (s
 	return con, err
 }
 
-// again is this program, to rehearse.
-func (c *cli) again() *exec.Cmd {
+// again is this program, to rehearse until ctx ends.
+func (c *cli) again(ctx context.Context) *exec.Cmd {
 	args := []string{"plan", "--inside"}
 	for _, dir := range c.flags.pluginDirs {
 		args = append(args, "--plugin-dir", dir)
 	}
-	cmd := exec.Command(c.self, args...)
+	cmd := exec.CommandContext(ctx, c.self, args...)
 	cmd.Args[0] = "seam"
 	cmd.Stderr = c.err
 	return cmd

@@ -70,7 +70,7 @@ func (c *cli) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd.CommandPath()+" --help lists the flags", "%v", err)
 	})
-	root.AddCommand(c.dockerCommand(), c.versionCommand(),
+	root.AddCommand(c.dockerCommand(), c.conformCommand(), c.versionCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the program ends with", Long: "Exit codes\n\n" + exitCodesHelp})
 	return root
 }

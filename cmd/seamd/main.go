@@ -17,6 +17,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"github.com/seamnet/seam/conformance"
 )
 
 // version is of the program; the linker sets it.
@@ -25,6 +27,7 @@ var version = "devel"
 func main() { os.Exit(run()) }
 
 func run() int {
+	conformance.Serve(conformSuites()) // does not return if this is the process of a check
 	if filepath.Base(os.Args[0]) == cnmName {
 		return servePlugin()
 	}

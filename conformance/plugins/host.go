@@ -167,9 +167,9 @@ func (h *host) findPrograms(builtins func() cni.Registry) {
 		for name := range registry {
 			links[name] = h.target.Helper
 		}
-		h.target.Dirs = append(slices.Clip(h.target.Dirs), h.folder(helperDir, links))
 	}
-	if len(h.target.Programs) > 0 { // what executed plugins delegate to is found by its type
+	h.target.Dirs = append(slices.Clip(h.target.Dirs), h.folder(helperDir, links)) // CNI_PATH may not be empty
+	if len(h.target.Programs) > 0 {                                                // what executed plugins delegate to is found by its type
 		h.target.Dirs = slices.Insert(slices.Clone(h.target.Dirs), 0, h.folder(trialDir, h.target.Programs))
 	}
 	h.beside = func(pluginType string) program { return h.find(pluginType, true, registry) }
