@@ -67,8 +67,8 @@ bench: packages reference
 	$(MAKE) bench-docker
 
 # What the conformance suite finds, for Seam's plugins and the reference plugins.
-conformance: packages reference
-	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference go run ./hack/conformance
+conformance: packages reference drivers
+	SEAM_REFERENCE_PLUGINS=$(CURDIR)/.cache/reference SEAM_DOCKER_DRIVERS=$(CURDIR)/.cache/drivers go run ./hack/conformance
 
 # With the engines that are there: Debian's, and those of "make engines"; ENGINES=29 chooses.
 bench-docker: packages

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -19,13 +21,14 @@ import (
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/conformance"
+	"github.com/seamnet/seam/conformance/drivers"
 	"github.com/seamnet/seam/conformance/plugins"
 	"github.com/seamnet/seam/plugin"
 	"github.com/seamnet/seam/plugin/all"
 )
 
 func main() {
-	conformance.Serve(conformance.Suites{plugins.SuiteName: plugins.Reopen(builtins)})
+	conformance.Serve(conformance.Suites{plugins.SuiteName: plugins.Reopen(builtins), drivers.SuiteName: drivers.Reopen})
 	page := flag.String("page", "docs/conformance.md", "the `file` to write")
 	checksOnly := flag.Bool("checks-only", false, "write the list of checks only")
 	flag.Parse()
@@ -44,16 +47,15 @@ func run(ctx context.Context, file string, checksOnly bool) error {
 	if err != nil {
 		return err
 	}
-	page := string(text)
-	if page, err = replace(page, "checks", checkTables()); err != nil {
-		return err
-	}
+	parts := map[string]string{"checks": checkTables(plugins.All()), "driver checks": checkTables(drivers.All())}
 	if !checksOnly {
-		results, err := measure(ctx)
-		if err != nil {
+		if err := measure(ctx, parts); err != nil {
 			return err
 		}
-		if page, err = replace(page, "results", results.String()); err != nil {
+	}
+	page := string(text)
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		if page, err = replace(page, part, parts[part]); err != nil {
 			return err
 		}
 	}
@@ -73,22 +75,41 @@ func types() []string {
 		"host-local", "static", "portmap", "bandwidth", "tuning", "firewall", "sbr", "vrf", "masquerade", "wrap"}
 }
 
-func measure(ctx context.Context) (*results, error) {
+// measure carries out both suites and adds the parts of the page that tell what came of it.
+func measure(ctx context.Context, parts map[string]string) error {
 	reference := os.Getenv("SEAM_REFERENCE_PLUGINS")
 	if reference == "" {
-		return nil, errors.New("set SEAM_REFERENCE_PLUGINS to the folder of the reference plugins, as make conformance does")
+		return errors.New("set SEAM_REFERENCE_PLUGINS to the folder of the reference plugins, as make conformance does")
 	}
 	dir, err := os.MkdirTemp("", "seam-conformance-")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer os.RemoveAll(dir)
 	if err := install(ctx, dir); err != nil {
-		return nil, err
+		return err
 	}
-	r := &results{contenders: []contender{{"Seam in process", true, ""}, {"Seam executed", false, dir}, {"reference v1.9.1", false, reference}}}
+	ofDrivers, err := measureDrivers(ctx, dir)
+	if err != nil {
+		return err
+	}
+	parts["driver results"] = ofDrivers.String()
+	ofPlugins, err := measurePlugins(ctx, dir, reference)
+	if err != nil {
+		return err
+	}
+	parts["results"] = ofPlugins.String()
+	return ctx.Err()
+}
+
+func measurePlugins(ctx context.Context, dir, reference string) (*results, error) {
+	makes := []contender{{"Seam in process", true, ""}, {"Seam executed", false, dir}, {"reference v1.9.1", false, reference}}
+	r := &results{row: "plugin", checks: plugins.All()}
+	for _, c := range makes {
+		r.contenders = append(r.contenders, c.name)
+	}
 	for _, pluginType := range types() {
-		for _, c := range r.contenders {
+		for _, c := range makes {
 			report, err := c.try(ctx, pluginType)
 			if errors.Is(err, os.ErrNotExist) {
 				continue
@@ -97,16 +118,51 @@ func measure(ctx context.Context) (*results, error) {
 				return nil, fmt.Errorf("%s of %s: %w", pluginType, c.name, err)
 			}
 			r.add(pluginType, c.name, report)
-			fmt.Fprintf(os.Stderr, "%-12s %-17s %s\n", pluginType, c.name, counts(report))
 		}
 	}
-	return r, ctx.Err()
+	return r, nil
+}
+
+// measureDrivers tries seamd with networks of its own, and, if SEAM_DOCKER_DRIVERS names
+// their folder, Docker's own macvlan driver and IPAM.
+func measureDrivers(ctx context.Context, dir string) (*results, error) {
+	targets := []struct {
+		name   string
+		target drivers.Target
+	}{{"seamd", drivers.Target{
+		Socket:  "{dir}/driver.sock",
+		Command: []string{filepath.Join(dir, "seamd"), "docker", "--name", "conformance", "--socket", "{socket}", "--state-dir", "{dir}/state"},
+	}}}
+	if moby := os.Getenv("SEAM_DOCKER_DRIVERS"); moby != "" {
+		targets = append(targets, struct {
+			name   string
+			target drivers.Target
+		}{"Docker's macvlan and IPAM", drivers.Target{
+			Socket: "{dir}/moby.sock", IPAMSocket: "{dir}/mobyipam.sock", Command: []string{filepath.Join(moby, "moby"), "{dir}"},
+			Subnet: netip.MustParsePrefix("10.70.0.0/24"), NetworkOptions: map[string]string{"parent": drivers.Uplink},
+		}})
+	}
+	r := &results{row: "level", checks: drivers.All()}
+	for _, t := range targets {
+		r.contenders = append(r.contenders, t.name)
+		s, err := drivers.Suite(t.target, t.name)
+		if err != nil {
+			return nil, err
+		}
+		report, err := conformance.Run(ctx, s, conformance.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.name, err)
+		}
+		for _, l := range report.Levels() {
+			r.add(string(l.Level), t.name, &l.Report)
+		}
+	}
+	return r, nil
 }
 
 // install builds Seam and makes it stand under the names of its plugins.
 func install(ctx context.Context, dir string) error {
-	program := filepath.Join(dir, "seam")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "github.com/seamnet/seam/cmd/seam")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "github.com/seamnet/seam/cmd/seam", "github.com/seamnet/seam/cmd/seamd")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)

@@ -2,54 +2,55 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/seamnet/seam/conformance"
-	"github.com/seamnet/seam/conformance/plugins"
 )
 
-// results are the reports of one run.
+// results are the reports of one run: of each row, of each contender.
 type results struct {
-	contenders []contender
-	plugins    []string // in their order
+	row        string // what the rows are
+	contenders []string
+	checks     []conformance.Check
+	rows       []string
 	reports    map[[2]string]*conformance.Report
 }
 
-func (r *results) add(plugin, contender string, report *conformance.Report) {
+func (r *results) add(row, contender string, report *conformance.Report) {
 	if r.reports == nil {
 		r.reports = make(map[[2]string]*conformance.Report)
 	}
-	if !slices.Contains(r.plugins, plugin) {
-		r.plugins = append(r.plugins, plugin)
+	if !slices.Contains(r.rows, row) {
+		r.rows = append(r.rows, row)
 	}
-	r.reports[[2]string{plugin, contender}] = report
+	r.reports[[2]string{row, contender}] = report
+	fmt.Fprintf(os.Stderr, "%-12s %-17s %s\n", row, contender, counts(report))
 }
 
 // String is the part of the page.
 func (r *results) String() string {
 	var b strings.Builder
-	r.table(&b, "plugin", counts)
-	b.WriteString("\nTimes of one call, one at a time (median of ADD / DEL in milliseconds; the level *speed* never fails):\n\n")
-	r.table(&b, "plugin", times)
+	r.table(&b, counts)
+	if r.row == "plugin" {
+		b.WriteString("\nTimes of one call, one at a time (median of ADD / DEL in milliseconds; the level *speed* never fails):\n\n")
+		r.table(&b, times)
+	}
 	for _, c := range r.contenders {
 		r.unmet(&b, c)
 	}
 	return b.String()
 }
 
-func (r *results) table(b *strings.Builder, first string, cell func(*conformance.Report) string) {
-	fmt.Fprintf(b, "| %s |", first)
-	for _, c := range r.contenders {
-		fmt.Fprintf(b, " %s |", c.name)
-	}
-	fmt.Fprintf(b, "\n|---|%s\n", strings.Repeat("---|", len(r.contenders)))
-	for _, plugin := range r.plugins {
-		fmt.Fprintf(b, "| `%s` |", plugin)
+func (r *results) table(b *strings.Builder, cell func(*conformance.Report) string) {
+	fmt.Fprintf(b, "| %s | %s |\n|---|%s\n", r.row, strings.Join(r.contenders, " | "), strings.Repeat("---|", len(r.contenders)))
+	for _, row := range r.rows {
+		fmt.Fprintf(b, "| `%s` |", row)
 		for _, c := range r.contenders {
 			text := "–"
-			if report := r.reports[[2]string{plugin, c.name}]; report != nil {
+			if report := r.reports[[2]string{row, c}]; report != nil {
 				text = cell(report)
 			}
 			fmt.Fprintf(b, " %s |", text)
@@ -73,37 +74,32 @@ func times(report *conformance.Report) string {
 	return fmt.Sprintf("%.1f / %.1f", median["ADD"], median["DEL"])
 }
 
-// unmet lists the checks that a contender did not pass, each once, with its plugins.
-func (r *results) unmet(b *strings.Builder, c contender) {
-	fmt.Fprintf(b, "\n### What %s does not meet\n\n", c.name)
-	var list []string
-	for _, check := range plugins.All() {
+// unmet lists the checks that a contender did not pass, each once, with where that was.
+func (r *results) unmet(b *strings.Builder, contender string) {
+	fmt.Fprintf(b, "\n#### What %s does not meet\n\n", contender)
+	some := false
+	for _, check := range r.checks {
 		var where []string
-		var outcome conformance.Outcome
-		note := ""
-		for _, plugin := range r.plugins {
-			if f, ok := r.finding(plugin, c, check.ID); ok && isUnmet(f) {
-				where = append(where, "`"+plugin+"`")
-				outcome = f.Outcome
-				if note == "" && len(f.Notes) > 0 {
-					note = shorten(f.Notes[0])
+		var first conformance.Finding
+		for _, row := range r.rows {
+			if f, ok := r.finding(row, contender, check.ID); ok && isUnmet(f) {
+				if where = append(where, "`"+row+"`"); len(where) == 1 {
+					first = f
 				}
 			}
 		}
 		if len(where) > 0 {
-			list = append(list, fmt.Sprintf("* **%s** `%s` (%s): %s", outcome, check.ID, strings.Join(where, ", "), note))
+			some = true
+			fmt.Fprintf(b, "* **%s** `%s` (%s): %s\n", first.Outcome, check.ID, strings.Join(where, ", "), shorten(strings.Join(first.Notes[:min(1, len(first.Notes))], "")))
 		}
 	}
-	if len(list) == 0 {
+	if !some {
 		b.WriteString("Nothing.\n")
-	}
-	for _, line := range list {
-		b.WriteString(line + "\n")
 	}
 }
 
-func (r *results) finding(plugin string, c contender, id string) (conformance.Finding, bool) {
-	report := r.reports[[2]string{plugin, c.name}]
+func (r *results) finding(row, contender, id string) (conformance.Finding, bool) {
+	report := r.reports[[2]string{row, contender}]
 	if report == nil {
 		return conformance.Finding{}, false
 	}
@@ -126,11 +122,11 @@ func shorten(note string) string {
 }
 
 // checkTables lists the checks by their levels.
-func checkTables() string {
+func checkTables(checks []conformance.Check) string {
 	var b strings.Builder
 	for _, level := range conformance.Levels() {
-		fmt.Fprintf(&b, "\n### %s\n\n| check | force | what is required | source |\n|---|---|---|---|\n", strings.ToUpper(string(level[:1]))+string(level[1:]))
-		for _, c := range plugins.All() {
+		fmt.Fprintf(&b, "\n#### %s\n\n| check | force | what is required | source |\n|---|---|---|---|\n", strings.ToUpper(string(level[:1]))+string(level[1:]))
+		for _, c := range checks {
 			if c.Level() == level {
 				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.ID, c.Force, escape(c.Says), escape(c.Source))
 			}
