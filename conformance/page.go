@@ -1,21 +1,83 @@
 package conformance
 
 import (
-	_ "embed" // for the page's template
+	_ "embed" // for the page's style
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
 )
 
-//go:embed page.html
-var pageText string
+//go:embed page.css
+var style string
+
+// legend says what the outcomes mean.
+const legend = "passed: met · failed: a must is not met · lacking: a should is not met · differs: the specification leaves it open · " +
+	"skipped: does not fit the target or this machine · broken: the suite could not carry it out"
 
 // WriteHTML writes the report as one page that needs no other file.
-func (r *Report) WriteHTML(w io.Writer, strict bool) error { return r.write(w, pageText, strict) }
+func (r *Report) WriteHTML(w io.Writer, strict bool) error {
+	var b markup
+	b.line(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Conformance of %s</title>`, r.Target)
+	b.text.WriteString("<style>\n" + style + "</style>\n")
+	b.line(`</head>
+<body>
+<h1>Conformance of %s</h1>
+<p class="about">Suite “%s”, %d checks in %.1f s, %s, %s</p>
+<div class="tiles">`, r.Target, r.Suite, len(r.Findings), r.Seconds, r.Started.UTC().Format("2006-01-02 15:04 UTC"), r.Kernel)
+	for _, o := range Outcomes() {
+		if n := r.Count(o); n > 0 {
+			b.line(`<div class="tile %s"><b>%d</b><span>%s</span></div>`, o, n, o)
+		}
+	}
+	b.line(`</div>`)
+	for _, l := range r.Levels() {
+		b.level(l, strict)
+	}
+	b.line(`<p class="about">%s</p>
+</body>
+</html>`, legend)
+	return b.to(w)
+}
+
+func (b *markup) level(l LevelReport, strict bool) {
+	b.line(`<h2>%s</h2>`, l.Level)
+	b.put(`<div class="bar">`)
+	for _, o := range Outcomes() {
+		if n := l.Count(o); n > 0 {
+			b.put(`<i class="%s" style="flex:%d" title="%d %s"></i>`, o, n, n, o)
+		}
+	}
+	b.line(`</div>`)
+	for _, f := range l.Findings {
+		b.finding(f, f.fails(strict) || f.Outcome == Broken)
+	}
+}
+
+// finding writes one that can be opened, or is open.
+func (b *markup) finding(f Finding, open bool) {
+	attribute := ""
+	if open {
+		attribute = " open"
+	}
+	b.line(`<details class="%s" id="%s"%s>`, f.Outcome, f.ID, attribute)
+	b.line(`<summary><span class="o">%s</span><span class="id">%s</span><span class="says">%s</span><span class="t">%.2f s</span></summary>`,
+		f.Outcome, f.ID, f.Says, f.Seconds)
+	b.line(`<div class="more">%s: %s`, f.Force, f.Source)
+	for _, note := range f.Notes {
+		b.line(`<pre>%s</pre>`, note)
+	}
+	b.line(`<div>again: <code>%s</code></div></div>
+</details>`, f.Repeat)
+	b.text.WriteString(plot(f.Times))
+}
 
 // Of a plot, in its own units.
 const (
@@ -51,7 +113,7 @@ func (s scale) draw(b *strings.Builder, series Series, y int) {
 	millis := slices.Sorted(slices.Values(series.Millis))
 	half, most, nearly := quantile(millis, 0.5), quantile(millis, 0.9), quantile(millis, 0.99)
 	fmt.Fprintf(b, `<g><title>%d times</title><text x="%d" y="%d" text-anchor="end" class="name">%s</text>`,
-		len(millis), plotLeft-12, y+4, template.HTMLEscapeString(series.Name))
+		len(millis), plotLeft-12, y+4, escape(series.Name))
 	for i, ms := range millis {
 		fmt.Fprintf(b, `<circle cx="%d" cy="%d" r="3"/>`, s.x(ms), y+(i*7)%9-4) // scattered, so that many are seen as many
 	}

@@ -27,6 +27,11 @@ type Finding struct {
 	Times   []Series `json:"times,omitempty"`
 }
 
+// fails reports whether the finding makes the target fail.
+func (f Finding) fails(strict bool) bool {
+	return f.Outcome == Failed || strict && f.Outcome == Lacking
+}
+
 // Level returns the check's.
 func (f Finding) Level() Level { return Check{ID: f.ID}.Level() }
 

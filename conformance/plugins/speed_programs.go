@@ -69,11 +69,11 @@ func (h *host) watched(strace string, do func()) ([]string, error) {
 	return executed(string(text)), err
 }
 
-var execveBegun = regexp.MustCompile(`^(\d+) +execve\("([^"]*)".*?(= 0|<unfinished \.\.\.>)$`)
-var execveEnded = regexp.MustCompile(`^(\d+) +<\.\.\. execve resumed>.*= 0$`)
-
 // executed returns the base names of the programs whose execve succeeded, in order.
 func executed(log string) []string {
+	// Compiled here, as this program is executed for every attachment.
+	execveBegun := regexp.MustCompile(`^(\d+) +execve\("([^"]*)".*?(= 0|<unfinished \.\.\.>)$`)
+	execveEnded := regexp.MustCompile(`^(\d+) +<\.\.\. execve resumed>.*= 0$`)
 	var names []string
 	begun := make(map[string]string)
 	for line := range strings.Lines(log) {
