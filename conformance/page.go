@@ -81,7 +81,7 @@ func (b *markup) finding(f Finding, open bool) {
 
 // Of a plot, in its own units.
 const (
-	plotWidth = 900
+	plotWidth = 940
 	plotLeft  = 190 // names end here
 	plotRight = 660 // numbers begin here
 	plotRow   = 26
