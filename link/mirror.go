@@ -15,7 +15,8 @@ type Mirror struct {
 	Of    *Snapshot
 	Pairs map[string]string // what Pairs said of the namespace that the snapshot was taken of
 
-	// Elsewhere has the other end of every veth that stands in for a link.
+	// Elsewhere gets the other end of every veth that stands in for a link. It must be
+	// fresh, and for this mirror alone: the ends are named by the links' numbers.
 	Elsewhere *netns.Namespace
 }
 

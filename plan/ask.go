@@ -38,6 +38,9 @@ func Ask(cmd *exec.Cmd, q Question) (*Plan, error) {
 	cmd.Stdin = bytes.NewReader(input)
 	scratch.Isolate(cmd)
 	out, err := cmd.Output()
+	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
+		return nil, fmt.Errorf("plan: start the rehearsal: %w", err)
+	}
 	var a answer
 	if decodeErr := json.Unmarshal(out, &a); decodeErr != nil {
 		return nil, fmt.Errorf("plan: the rehearsal did not end: %w", errors.Join(err, decodeErr))

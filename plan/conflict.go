@@ -26,7 +26,7 @@ type scene struct {
 	host, pod *link.Snapshot
 	others    []seam.Record // what is attached, this attachment too if it is
 	networks  []*seam.Network
-	sockets   []socket
+	sockets   []netns.Socket
 	leases    string // folder of host-local, unless a configuration names one
 }
 
@@ -92,7 +92,7 @@ func (r *rehearsal) lookForConflicts(was *sight, host *netns.Namespace) []Confli
 	networks, err := seam.LoadAll(q.ConfDir)
 	r.note("the list of networks", err)
 	s.networks = slices.DeleteFunc(networks, func(n *seam.Network) bool { return n.Name == q.Network.Name })
-	s.sockets, err = listening(host)
+	s.sockets, err = host.Sockets()
 	r.note("the list of sockets", err)
 	var found []Conflict
 	for _, look := range []func() []Conflict{s.attached, s.nameTaken, s.ports, s.bridges, s.masters, s.ranges, s.addresses} {
@@ -280,6 +280,11 @@ func (r *rehearsal) refused(err error) Conflict {
 	for _, s := range r.plan.Plugins {
 		if s.Error != nil {
 			c.Subject, c.Says = s.Plugin, s.Error.Msg
+		}
+	}
+	for i := range r.plan.Conflicts {
+		if port := &r.plan.Conflicts[i]; port.Kind == "port" && port.With != "" && strings.HasSuffix(c.Says, " "+port.With) {
+			port.Fails = true
 		}
 	}
 	full, isFull := errors.AsType[*ipam.FullError](err)

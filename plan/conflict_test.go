@@ -48,6 +48,7 @@ func wishing(c seam.Container, n *seam.Network, w seam.Wishes) seam.Container {
 }
 
 func TestConflicts(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		plugintest.Must(t, chains.MakeUplinks(th.links))
@@ -130,6 +131,7 @@ func (th *theatre) execute(name string) (ran string) {
 }
 
 func TestWhatCannotBeForeseen(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		plugintest.Must(t, chains.MakeUplinks(th.links))
@@ -168,6 +170,7 @@ func TestWhatCannotBeForeseen(t *testing.T) {
 }
 
 func TestWithoutContainer(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		for _, dir := range []string{"/var/lib/cni", "/run/seam"} {
@@ -183,17 +186,4 @@ func TestWithoutContainer(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	})
-}
-
-func TestParseSockets(t *testing.T) {
-	const tcp6 = `  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0
-   1: 0000000000000000FFFF00000100007F:1F91 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0
-   2: 00000000000000000000000001000000:1F92 00000000000000000000000001000000:1F90 01 00000000:00000000 00:00000000 00000000     0        0 4713 1 0
-   3: nonsense
-`
-	got := parseSockets("tcp", tcp6)
-	if len(got) != 2 || got[0].addr.String() != "[::1]:8080" || got[0].inode != "4711" || got[1].addr.String() != "127.0.0.1:8081" {
-		t.Errorf("%+v", got)
-	}
 }

@@ -82,7 +82,7 @@ func (a *actor) Add(ctx context.Context, r *cni.Request) (*cni.Result, error) {
 		a.stack = a.stack[:len(a.stack)-1]
 		return a.pass(r)
 	}
-	result, err := a.plugin.Add(ctx, r)
+	result, err := a.plugin.Add(ctx, a.inCopy(r))
 	err = errors.Join(err, a.noteChanges())
 	a.stack = a.stack[:len(a.stack)-1]
 	if err != nil {
@@ -163,7 +163,21 @@ func (a *actor) Del(ctx context.Context, r *cni.Request) error {
 	if why, _ := a.why(a.name, r.Config.JSON); why != "" {
 		return nil
 	}
-	return a.plugin.Del(ctx, r)
+	return a.plugin.Del(ctx, a.inCopy(r))
+}
+
+// inCopy keeps a call to the copy: undoing what a killed operation left, the runtime names
+// the namespace of the container that it was for, and that is the real one.
+func (r *rehearsal) inCopy(request *cni.Request) *cni.Request {
+	inside := *request
+	switch request.NetNS {
+	case r.podPath:
+	case r.question.Container.NetNS:
+		inside.NetNS = r.podPath
+	default:
+		inside.NetNS = ""
+	}
+	return &inside
 }
 
 // Check implements cni.Plugin.

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,8 +28,13 @@ type file struct {
 	handle *os.File // of a namespace that is mounted there
 }
 
-// longestFile is how much of a state file is copied, in bytes: none is near it.
-const longestFile = 16 << 20
+// Bounds of what is copied, in bytes and files: state is far below. A configuration may name
+// a folder of something else.
+const (
+	longestFile = 16 << 20
+	mostBytes   = 128 << 20
+	mostFiles   = 200_000
+)
 
 // copyFolders returns the folders with what is in them, those within others left out. One that is
 // missing has nothing in it.
@@ -38,12 +44,13 @@ func copyFolders(paths []string) ([]folder, error) {
 	}
 	slices.Sort(paths)
 	var folders []folder
+	left := room{mostBytes, mostFiles}
 	for _, p := range paths {
 		if n := len(folders); n > 0 && (p == folders[n-1].path || strings.HasPrefix(p, folders[n-1].path+"/")) {
 			continue
 		}
 		f := folder{path: p}
-		if err := f.read(); err != nil {
+		if err := f.read(&left); err != nil {
 			return nil, err
 		}
 		folders = append(folders, f)
@@ -66,9 +73,29 @@ func resolve(path string) string {
 	return path
 }
 
+// room is how much more is copied.
+type room struct{ bytes, files int64 }
+
+func (r *room) take(bytes int64, folder string) error {
+	if r.bytes, r.files = r.bytes-bytes, r.files-1; r.bytes < 0 || r.files < 0 {
+		return fmt.Errorf("folder %s: too large to be copied: keep state, as of dataDir, in a folder of its own", folder)
+	}
+	return nil
+}
+
+// mustBeState refuses folders with files of the kernel, of which some never end.
+func mustBeState(paths []string) error {
+	for _, p := range paths {
+		if p = resolve(p) + "/"; p == "//" || strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/") {
+			return fmt.Errorf("folder %s: it is no place for state, as of dataDir: name another one", filepath.Clean(p))
+		}
+	}
+	return nil
+}
+
 // read copies the files into memory. What is no file, such as a socket, is left out, and so
 // is what goes meanwhile.
-func (f *folder) read() error {
+func (f *folder) read(left *room) error {
 	err := filepath.WalkDir(f.path, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == f.path {
 			return err
@@ -91,16 +118,44 @@ func (f *folder) read() error {
 				return gone(err)
 			}
 		case d.Type().IsRegular() && info.Size() <= longestFile:
-			if c.data, err = os.ReadFile(path); err != nil {
+			var idle bool
+			if c.data, idle, err = readIdle(path); err != nil || !idle {
 				return gone(err)
 			}
 		default:
 			return nil
 		}
 		f.files = append(f.files, c)
-		return nil
+		return left.take(int64(len(c.data)), f.path)
 	})
 	return gone(err)
+}
+
+// readIdle reads a file, unless it is the runtime's journal of an operation that goes on.
+// That one is locked, but its copy would not be, and the operation taken for a killed one.
+func readIdle(path string) (data []byte, idle bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	journal := filepath.Base(filepath.Dir(path)) == "journal"
+	if journal && locked(f) {
+		return nil, false, nil
+	}
+	data, err = io.ReadAll(f)
+	return data, !journal || !locked(f), err // it may have begun meanwhile
+}
+
+// locked reports whether an operation has the file locked, or has ended and removed it. It
+// takes no lock itself: who tries to lock the file would find it busy.
+func locked(f *os.File) bool {
+	held := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &held); err != nil || held.Type != unix.F_UNLCK {
+		return true
+	}
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) != nil || st.Nlink == 0
 }
 
 func gone(err error) error {

@@ -224,6 +224,7 @@ func text(changes []Change) (lines []string) {
 }
 
 func TestWhatIsPlannedIsWhatIsMade(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		plugintest.Must(t, chains.MakeUplinks(th.links))
@@ -246,6 +247,7 @@ func TestWhatIsPlannedIsWhatIsMade(t *testing.T) {
 }
 
 func TestWhatIsPlannedIsWhatIsMadeElsewhere(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		plugintest.Must(t, chains.MakeUplinks(th.links))
@@ -304,6 +306,7 @@ func (th *theatre) scene(name string, f func(*theatre)) {
 
 // What is left of an attachment whose namespace is gone is removed first.
 func TestTheNamespaceIsAnotherOne(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		n := th.of("again", `{"type":"bridge","bridge":"again0","isGateway":true,"ipMasq":true,"ipam":{"type":"host-local","subnet":"10.52.0.0/24"}}`)
@@ -324,6 +327,7 @@ func TestTheNamespaceIsAnotherOne(t *testing.T) {
 }
 
 func TestForwardingIsAdmittedWherePolicyDrops(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		plugintest.Run(t, nil, "iptables", "-P", "FORWARD", "DROP")
@@ -338,6 +342,7 @@ func TestForwardingIsAdmittedWherePolicyDrops(t *testing.T) {
 }
 
 func TestIPTablesIsNoted(t *testing.T) {
+	t.Parallel()
 	netnstest.Host(t, func(t *testing.T) {
 		th := newTheatre(t)
 		n := th.of("tables", `{"type":"ptp",`+local+`},{"type":"firewall","backend":"iptables"}`)

@@ -1,84 +1,26 @@
 package plan
 
 import (
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/netns"
 )
 
-// A socket is one that takes what comes to a port of the host.
-type socket struct {
-	protocol string
-	addr     netip.AddrPort
-	inode    string
-}
-
-// listening returns the sockets of a namespace, of all processes.
-func listening(ns *netns.Namespace) (all []socket, err error) {
-	err = ns.Do(func() error {
-		var errs []error
-		for _, file := range []string{"tcp", "tcp6", "udp", "udp6"} {
-			data, err := os.ReadFile("/proc/thread-self/net/" + file)
-			if err != nil {
-				errs = append(errs, gone(err)) // a kernel without IPv6
-				continue
-			}
-			all = append(all, parseSockets(strings.TrimSuffix(file, "6"), string(data))...)
-		}
-		return errors.Join(errs...)
-	})
-	return all, err
-}
-
-// parseSockets reads a file such as /proc/net/tcp (proc_net_tcp.txt of the kernel).
-func parseSockets(protocol, text string) (all []socket) {
-	const tcpListen, udpUnconnected = "0A", "07"
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < 10 || f[3] != tcpListen && (protocol != "udp" || f[3] != udpUnconnected) {
-			continue
-		}
-		if addr, ok := parseHex(f[1]); ok {
-			all = append(all, socket{protocol, addr, f[9]})
-		}
-	}
-	return all
-}
-
-// parseHex reads ADDRESS:PORT as the kernel prints it: words of 32 bits, the lowest byte first.
-func parseHex(text string) (netip.AddrPort, bool) {
-	host, port, _ := strings.Cut(text, ":")
-	raw, err := hex.DecodeString(host)
-	n, err2 := strconv.ParseUint(port, 16, 16)
-	if err != nil || err2 != nil || len(raw)%4 != 0 {
-		return netip.AddrPort{}, false
-	}
-	for i := 0; i < len(raw); i += 4 {
-		slices.Reverse(raw[i : i+4])
-	}
-	addr, ok := netip.AddrFromSlice(raw)
-	return netip.AddrPortFrom(addr.Unmap(), uint16(n)), ok
-}
-
 // holder names the process that has the socket, as far as /proc shows it.
-func (s socket) holder() string {
+func holder(s netns.Socket) string {
 	const unknown = "a program"
-	if s.inode == "0" {
+	if s.Inode == "0" {
 		return unknown
 	}
 	links, _ := filepath.Glob("/proc/[0-9]*/fd/*") // a pattern that is right
 	for _, l := range links {
-		if to, err := os.Readlink(l); err != nil || to != "socket:["+s.inode+"]" {
+		if to, err := os.Readlink(l); err != nil || to != "socket:["+s.Inode+"]" {
 			continue
 		}
 		pid := strings.Split(l, "/")[2]
@@ -129,6 +71,8 @@ func meet(a, b netip.Addr) bool {
 	return a == b || every(a) || every(b)
 }
 
+// published finds attachments that publish the port. Whether both can have it, as each for
+// another address of the host, only portmap knows: see refused.
 func (s *scene) published(m cni.PortMapping) (found []Conflict) {
 	c := &s.question.Container
 	for i := range s.others {
@@ -140,7 +84,7 @@ func (s *scene) published(m cni.PortMapping) (found []Conflict) {
 		for _, t := range theirs {
 			if t.HostPort == m.HostPort && protocolOf(t) == protocolOf(m) && meet(hostOf(t), hostOf(m)) {
 				found = append(found, Conflict{
-					Kind: "port", Subject: portText(m), With: string(o.Tag()), Fails: true,
+					Kind: "port", Subject: portText(m), With: string(o.Tag()),
 					Says: fmt.Sprintf("port %s is published for %s already", portText(m), nameOr(o.Name, o.ContainerID)),
 					Hint: "choose another port, or remove that container",
 				})
@@ -161,13 +105,13 @@ func nameOr(name, id string) string {
 // not to them any more.
 func (s *scene) listened(m cni.PortMapping) []Conflict {
 	for _, o := range s.sockets {
-		if o.protocol != protocolOf(m) || int(o.addr.Port()) != m.HostPort || !meet(o.addr.Addr(), hostOf(m)) {
+		if o.Protocol != protocolOf(m) || int(o.Addr.Port()) != m.HostPort || !meet(o.Addr.Addr(), hostOf(m)) {
 			continue
 		}
-		holder := o.holder()
+		who := holder(o)
 		return []Conflict{{
-			Kind: "port", Subject: portText(m), With: holder,
-			Says: fmt.Sprintf("%s listens on %s/%s: what comes to the port would go to the container instead", holder, o.addr, o.protocol),
+			Kind: "port", Subject: portText(m), With: who,
+			Says: fmt.Sprintf("%s listens on %s/%s: what comes to the port would go to the container instead", who, o.Addr, o.Protocol),
 			Hint: "choose another port, or stop that program",
 		}}
 	}

@@ -55,7 +55,7 @@ func (s *Stage) rehearse(ctx context.Context, q Question) (p *Plan, err error) {
 	r := &rehearsal{Stage: s, question: q, macs: make(map[string]bool)}
 	defer func() { err = errors.Join(err, r.close()) }()
 	c := q.Container
-	r.plan = &Plan{Network: q.Network.Name, Container: c.ID, IfName: c.IfName, NetNS: c.NetNS}
+	r.plan = &Plan{Network: q.Network.Name, Container: c.ID, IfName: c.IfName, NetNS: c.NetNS, Conflicts: []Conflict{}}
 	if err := r.copyHost(); err != nil {
 		return nil, fmt.Errorf("copy the host: %w", err)
 	}
@@ -77,11 +77,14 @@ func (r *rehearsal) close() error {
 
 // copyHost opens the host, looks at it, and makes this process's namespaces like it.
 func (r *rehearsal) copyHost() error {
+	if err := mustBeState(r.folders()); err != nil {
+		return err
+	}
 	host, err := r.openNamespace(r.question.Host)
 	if err != nil {
 		return err
 	}
-	pod, err := r.openPod(r.question.Container.NetNS)
+	pod, err := r.openPod(r.question.Container.NetNS, host)
 	if err != nil {
 		return err
 	}
@@ -90,6 +93,9 @@ func (r *rehearsal) copyHost() error {
 		return err
 	}
 	r.closes = append(r.closes, own.Close)
+	if err := mustBeApart(own, host); err != nil {
+		return err
+	}
 	fresh, err := link.ReadSettings(own)
 	if err != nil {
 		return err
@@ -97,7 +103,6 @@ func (r *rehearsal) copyHost() error {
 	if r.real, err = r.witness(host, pod, fresh); err != nil {
 		return err
 	}
-	r.plan.Conflicts = []Conflict{}
 	was, err := r.real.look()
 	if err != nil {
 		return err
@@ -112,6 +117,27 @@ func (r *rehearsal) copyHost() error {
 	return r.copyNamespaces(was, own, fresh)
 }
 
+// mustBeApart refuses to rehearse on the host itself: in the namespaces of who started this
+// process, mounts would be made read-only for all.
+func mustBeApart(own, host *netns.Namespace) error {
+	same, err := own.Same(host)
+	if err != nil {
+		return err
+	}
+	mine, err := os.Stat("/proc/self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	parents, err := os.Stat(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid()))
+	if err != nil {
+		return err
+	}
+	if same || os.SameFile(mine, parents) {
+		return errors.New("a rehearsal must be in namespaces of its own: seam plan NETWORK starts one")
+	}
+	return nil
+}
+
 func (r *rehearsal) openNamespace(path string) (*netns.Namespace, error) {
 	ns, err := netns.Open(path)
 	if err == nil {
@@ -120,13 +146,17 @@ func (r *rehearsal) openNamespace(path string) (*netns.Namespace, error) {
 	return ns, err
 }
 
-func (r *rehearsal) openPod(path string) (*netns.Namespace, error) {
+func (r *rehearsal) openPod(path string, host *netns.Namespace) (*netns.Namespace, error) {
 	if path != "" {
 		ns, err := r.openNamespace(path)
 		if err != nil {
 			return nil, cni.Errorf(cni.CodeInvalidNetNS, "%w", err)
 		}
-		return ns, nil
+		same, err := ns.Same(host)
+		if same { // the copy is another one, and would not be refused
+			err = cni.Errorf(cni.CodeInvalidNetNS, "network namespace %s is the host's own", path)
+		}
+		return ns, err
 	}
 	ns, err := netns.New()
 	if err == nil {
@@ -222,11 +252,6 @@ func (r *rehearsal) copyNamespaces(was *sight, own *netns.Namespace, fresh link.
 		return err
 	}
 	r.closes = append(r.closes, pod.Close)
-	elsewhere, err := netns.New()
-	if err != nil {
-		return err
-	}
-	r.closes = append(r.closes, elsewhere.Close)
 	r.podPath = pod.Path()
 	if r.copied, err = r.witness(own, pod, fresh); err != nil {
 		return err
@@ -234,8 +259,8 @@ func (r *rehearsal) copyNamespaces(was *sight, own *netns.Namespace, fresh link.
 	// Host ends of other attachments' links have names of their own, and there may be a
 	// thousand: nothing that a plugin does depends on them.
 	host := was.host.Others(func(l link.Link) bool { return l.Kind == "veth" && strings.HasPrefix(l.Alias, "seam:") })
-	r.note("the copy of the host", r.copied.host.Mirror(link.Mirror{Of: host, Pairs: was.pairs[onHost], Elsewhere: elsewhere}))
-	r.note("the copy of the container", r.copied.pod.Mirror(link.Mirror{Of: was.pod, Pairs: was.pairs[inPod], Elsewhere: elsewhere}))
+	r.note("the copy of the host", r.mirror(r.copied.host, host, was.pairs[onHost]))
+	r.note("the copy of the container", r.mirror(r.copied.pod, was.pod, was.pairs[inPod]))
 	r.note("the copy of the firewall", r.copied.table.Mirror(r.real.table))
 	r.copied.stand = make(map[string]*Link)
 	for _, f := range was.facts {
@@ -247,6 +272,17 @@ func (r *rehearsal) copyNamespaces(was *sight, own *netns.Namespace, fresh link.
 		}
 	}
 	return nil
+}
+
+// mirror makes a namespace like another. What its links lead to is in one of its own, as
+// other ends are named by their links' numbers, which both namespaces give out.
+func (r *rehearsal) mirror(to *link.Handle, of *link.Snapshot, pairs map[string]string) error {
+	elsewhere, err := netns.New()
+	if err != nil {
+		return err
+	}
+	r.closes = append(r.closes, elsewhere.Close)
+	return to.Mirror(link.Mirror{Of: of, Pairs: pairs, Elsewhere: elsewhere})
 }
 
 func (r *rehearsal) note(what string, err error) {

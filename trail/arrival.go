@@ -31,11 +31,12 @@ func (w *walk) prepareArrival() (sender, nft.Packet, func(), error) {
 	if err != nil {
 		return nil, p, nil, err
 	}
-	sequence := rand.Uint32()
+	sequence, sent := rand.Uint32(), false
 	send := func(ctx context.Context, wait time.Duration) (Outcome, string) {
 		if err := arrival.Send(frame(at.MAC, p, syn, sequence)); err != nil {
 			return NotSent, err.Error()
 		}
+		sent = true
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait / 2):
@@ -43,7 +44,7 @@ func (w *walk) prepareArrival() (sender, nft.Packet, func(), error) {
 		return NoAnswer, "" // what the trace sees of answers says more
 	}
 	stop := func() {
-		if p.Protocol == unix.IPPROTO_TCP { // let nobody wait for the rest of a connection
+		if sent && p.Protocol == unix.IPPROTO_TCP { // let nobody wait for the rest of a connection
 			w.note(arrival.Send(frame(at.MAC, p, rst, sequence+1)))
 		}
 		w.note(arrival.Close())

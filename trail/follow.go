@@ -128,7 +128,9 @@ func (w *walk) rule(where Where, e nft.Event) *Rule {
 	}
 	r := &Rule{Family: e.Family, Table: e.Table, Chain: e.Chain, Handle: e.Handle, Verdict: e.Verdict}
 	r.Text = w.ruleText(where, e)
-	r.Wanted = w.wanted(r, e)
+	if own { // a container may have a table of that name
+		r.Wanted = w.wanted(r, e)
+	}
 	if e.Family == "bridge" && where == OnHost {
 		where = OnBridge
 	}

@@ -11,7 +11,7 @@ func (w *walk) finish() {
 	if w.way.Probed && !w.way.Dropped && !w.well() {
 		w.dropped(w.answers, "there is an answer")
 	}
-	for _, hint := range []func() string{w.hintDrop, w.hintFault, w.hintPort, w.hintListener, w.hintMTU, w.hintParent, w.hintSilence} {
+	for _, hint := range []func() string{w.hintDrop, w.hintFault, w.hintPort, w.hintListener, w.hintMTU, w.hintParent, w.hintFlushed, w.hintSilence} {
 		if h := hint(); h != "" {
 			w.way.Hints = append(w.way.Hints, h)
 		}
@@ -137,6 +137,24 @@ func (w *walk) hintParent() string {
 	}
 	if w.q.Origin == FromHost && w.toEnd() || w.q.Origin == FromContainer && w.isLocal(w.packet.To.Addr()) {
 		return fmt.Sprintf("the kernel does not let a host and a %s on its own link speak with each other", l.Kind)
+	}
+	return ""
+}
+
+// hintFlushed is for a firewall that somebody else has emptied.
+func (w *walk) hintFlushed() string {
+	if w.way.Probed && w.way.Passes() {
+		return ""
+	}
+	for _, r := range w.records {
+		if r.Tag != w.q.End.Tag {
+			continue
+		}
+		faults, err := w.host.Table.Faults(r)
+		w.note(err)
+		if i := slices.IndexFunc(faults, func(fault string) bool { return fault != "" }); i >= 0 {
+			return fmt.Sprintf("%q, which plugin %s made, is %s: seam check --repair puts back what a flushed firewall has lost", r.Elements[i], r.Plugin, faults[i])
+		}
 	}
 	return ""
 }

@@ -1,13 +1,8 @@
 package trail
 
 import (
-	"bufio"
-	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"os"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,51 +14,14 @@ func listeners(ns *netns.Namespace, protocol byte, port uint16) []netip.Addr {
 	if protocol != unix.IPPROTO_TCP {
 		return nil
 	}
+	sockets, _ := ns.Sockets() // what cannot be read is a hint less
 	var all []netip.Addr
-	// What cannot be read is a hint less.
-	_ = ns.Do(func() error {
-		for _, file := range []string{"tcp", "tcp6"} {
-			all = append(all, listenersIn("/proc/thread-self/net/"+file, port)...)
-		}
-		return nil
-	})
-	return all
-}
-
-// listenersIn reads a file of proc_net_tcp(5).
-func listenersIn(path string, port uint16) (all []netip.Addr) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	const listening = "0A"
-	for s := bufio.NewScanner(f); s.Scan(); {
-		fields := strings.Fields(s.Text())
-		if len(fields) < 4 || fields[3] != listening {
-			continue
-		}
-		addr, number, _ := strings.Cut(fields[1], ":")
-		if number == fmt.Sprintf("%04X", port) {
-			if a, ok := procAddr(addr); ok {
-				all = append(all, a)
-			}
+	for _, s := range sockets {
+		if s.Protocol == "tcp" && s.Addr.Port() == port {
+			all = append(all, s.Addr.Addr())
 		}
 	}
 	return all
-}
-
-// procAddr reads an address as /proc has it: words of four bytes in the machine's order, of
-// which only that of small-endian machines is known here.
-func procAddr(s string) (netip.Addr, bool) {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	for word := range slices.Chunk(b, 4) {
-		slices.Reverse(word)
-	}
-	return netip.AddrFromSlice(b)
 }
 
 // legacyRules reports whether iptables-legacy has tables here.

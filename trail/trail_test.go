@@ -321,6 +321,27 @@ func TestDropped(t *testing.T) {
 	})
 }
 
+// What a flush took is told, and a container's table is not Seam's for its name.
+func TestFlushed(t *testing.T) {
+	netnstest.Host(t, func(t *testing.T) {
+		w := newWorld(t)
+		web := w.add("net1", "web", fmt.Sprintf(bridge+firewall, "", "isolated"))
+		plugintest.Run(t, web, "nft", "add table inet seam { chain forward { type filter hook output priority 0; tcp dport 9 drop comment \"@masq\"; }; }")
+		way := w.explain(w.ask("web", "203.0.113.9:9"))
+		w.wants(way, trail.NoAnswer, "container: drop: dropped by tcp dport 9 drop")
+		if strings.Contains(text(way), "Seam drops it") {
+			t.Errorf("blames Seam:\n%s", text(way))
+		}
+		plugintest.Run(t, web, "nft", "flush", "ruleset")
+		plugintest.Run(t, web, "nft", "add", "table", "inet", "seam-trace-999999999")
+		plugintest.Run(t, nil, "nft", "flush", "ruleset")
+		w.wants(w.explain(w.ask("web", "203.0.113.9:80")), trail.Refused, "which plugin bridge made, is missing: seam check --repair")
+		if left := plugintest.Run(t, web, "nft", "list", "tables"); left != "" {
+			t.Errorf("left in the container: %s", left)
+		}
+	})
+}
+
 func TestOtherKinds(t *testing.T) {
 	netnstest.Host(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -9,9 +9,6 @@ import (
 
 // wanted names who wants the elements that a rule of Seam's found for the packet.
 func (w *walk) wanted(r *Rule, e nft.Event) []string {
-	if r.Table != "seam" {
-		return nil
-	}
 	in, out := w.linkName(e.In), w.linkName(e.Out)
 	var names []string
 	for _, rec := range w.records {

@@ -3,6 +3,7 @@ package trail
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,8 +15,7 @@ const settle = 20 * time.Millisecond
 
 // watch sends the packet and follows it. Where the kernel cannot trace, nothing is sent.
 func (w *walk) watch(ctx context.Context) {
-	_, err := nft.DropTraces() // of a process that was killed
-	w.note(err)
+	w.dropTraces()
 	send, packet, stop, err := w.prepare()
 	if err != nil {
 		w.note(err)
@@ -33,6 +33,12 @@ func (w *walk) watch(ctx context.Context) {
 	}
 	w.way.Probed, w.way.Packet = true, w.packetText()
 	w.followAll(events)
+}
+
+// dropTraces removes what a process that was killed has left.
+func (w *walk) dropTraces() {
+	_, err := nft.DropTraces()
+	w.note(err)
 }
 
 // A sender sends the packet, and tells what became of it.
@@ -66,6 +72,7 @@ func (w *walk) traced(send func()) (e tracedEvents, err error) {
 	}
 	var pod *nft.Trace
 	if err := w.q.End.NS.Do(func() (err error) {
+		w.dropTraces()
 		pod, err = nft.OpenTrace(w.packet)
 		return err
 	}); err != nil {
@@ -90,21 +97,26 @@ func (e *tracedEvents) gather(send func(), host, pod *nft.Trace) error {
 		defer close(done)
 		send()
 	}()
-	var errs []error
+	errs := make(map[string]error) // the same one comes again and again
+	listen := func(t *nft.Trace, to *[]nft.Event) {
+		more, err := t.Events()
+		*to = append(*to, more...)
+		if err != nil {
+			errs[err.Error()] = err
+		}
+	}
 	for running := true; running; {
 		select {
 		case <-done:
 			running = false
 		case <-time.After(often):
 		}
-		more, err := host.Events()
-		e.host, errs = append(e.host, more...), append(errs, err)
+		listen(host, &e.host)
 		if pod != nil {
-			more, err := pod.Events()
-			e.pod, errs = append(e.pod, more...), append(errs, err)
+			listen(pod, &e.pod)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(slices.Collect(maps.Values(errs))...)
 }
 
 func (w *walk) followAll(e tracedEvents) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -41,11 +40,8 @@ func (c *cli) graph(networks []string, file string) error {
 	if file == "" {
 		return errors.Join(c.printGraph(c.out, t), unread)
 	}
-	f, err := os.Create(file)
-	if err != nil {
-		return usage("--output: %v", err)
-	}
-	return errors.Join(c.printGraph(f, t), f.Close(), unread)
+	err := writeReport(file, func(w io.Writer) error { return c.printGraph(w, t) })
+	return errors.Join(err, unread)
 }
 
 func (c *cli) printGraph(w io.Writer, t *graph.Topology) error {

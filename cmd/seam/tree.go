@@ -20,7 +20,7 @@ func (t *tree) add(format string, args ...any) *tree {
 
 // print writes the tree, as tree(1) draws folders.
 func (t *tree) print(w io.Writer) {
-	fmt.Fprintln(w, t.text)
+	fmt.Fprintln(w, printable(t.text))
 	t.printBelow(w, "")
 }
 
@@ -30,7 +30,7 @@ func (t *tree) printBelow(w io.Writer, margin string) {
 		if i == len(t.below)-1 {
 			branch, deeper = "└─ ", "   "
 		}
-		fmt.Fprintln(w, margin+branch+child.text)
+		fmt.Fprintln(w, margin+branch+printable(child.text))
 		child.printBelow(w, margin+deeper)
 	}
 }
