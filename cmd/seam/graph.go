@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ func (c *cli) graph(networks []string, file string) error {
 		return errors.Join(c.printGraph(c.out, t), unread)
 	}
 	err := writeReport(file, func(w io.Writer) error { return c.printGraph(w, t) })
+	if err != nil {
+		err = fmt.Errorf("--output: %w", err)
+	}
 	return errors.Join(err, unread)
 }
 
