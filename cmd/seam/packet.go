@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -95,6 +97,9 @@ func (c *cli) packet(ctx context.Context, f *packetFlags, args []string) error {
 	defer ns.Close()
 	q.End.NS = ns
 	way, err := c.way(ctx, q)
+	if errors.Is(err, fs.ErrNotExist) {
+		return hint(fmt.Errorf("%s: %w", r.Tag(), err), "seam show %s %s says what of it is there", r.ContainerID, r.IfName)
+	}
 	if err != nil {
 		return err
 	}
