@@ -49,5 +49,8 @@ const environmentHelp = `Environment: the variables of cnitool. A flag wins over
 The container's ID is "cnitool-" and 20 digits of the SHA-512 of the namespace's
 path unless --id gives another, so that both programs mean the same attachment.
 
+OTEL_EXPORTER_OTLP_ENDPOINT=http://HOST:PORT sends spans to a collector of
+OpenTelemetry; TRACEPARENT and further OTEL_ variables are read then, too.
+
 Plugins that are programs get the whole environment. Called under the name of a
 plugin, Seam reads the variables of the CNI specification instead.`
