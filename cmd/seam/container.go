@@ -78,7 +78,7 @@ func (c *cli) container(n *seam.Network, f *containerFlags, namespace []string) 
 	}
 	con.ID = f.id
 	if con.ID == "" {
-		con.ID = derivedID(con.NetNS)
+		con.ID, con.Name = derivedID(con.NetNS), namespaceName(con.NetNS)
 	}
 	con.IfName = orElse(f.ifName, c.envOr("CNI_IFNAME", "eth0"))
 	if err := cni.CheckContainerID(con.ID); err != nil {

@@ -1,6 +1,12 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seamnet/seam"
+)
 
 func (c *cli) delCommand() *cobra.Command {
 	var f containerFlags
@@ -38,5 +44,22 @@ func (c *cli) del(cmd *cobra.Command, f *containerFlags, args []string) error {
 	}
 	defer c.progress("detaching %s of %s from %s", con.IfName, con.ID, n.Name)()
 	err = c.runtime().Detach(cmd.Context(), n, con)
+	if err == nil {
+		c.sayOthers(n.Name, con)
+	}
 	return hint(err, "seam del again when the cause is gone, or seam gc %s", n.Name)
+}
+
+// sayOthers tells of what is still attached to the network in the same namespace, by
+// another ID or interface: to detach nothing is no error, and may not be what was meant.
+func (c *cli) sayOthers(network string, con seam.Container) {
+	if con.NetNS == "" {
+		return
+	}
+	records, _ := c.records() // it is only a remark
+	for _, r := range records {
+		if r.Network == network && r.NetNS == con.NetNS {
+			fmt.Fprintf(c.err, "seam del: still there: %s of %s on %s (seam del %s --id %s --ifname %s)\n", r.IfName, con.NetNS, network, network, r.ContainerID, r.IfName)
+		}
+	}
 }

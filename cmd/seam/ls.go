@@ -92,8 +92,11 @@ func (c *cli) ls(args []string, whole bool) error {
 	if readErr != nil {
 		return readErr // what could not be read is not known to be none
 	}
+	if err := c.known(args, l); err != nil {
+		return err
+	}
 	c.sayNone(l)
-	return c.known(args, l)
+	return nil
 }
 
 // known returns the error that one of the networks that are named is not there.

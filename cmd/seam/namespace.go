@@ -64,6 +64,14 @@ func mustBeNamespace(path string) error {
 	return f
 }
 
+// namespaceName is what people call a namespace that has a name, or "".
+func namespaceName(path string) string {
+	if filepath.Dir(path) != namedNamespaces {
+		return ""
+	}
+	return filepath.Base(path)
+}
+
 // derivedID is the container ID that cnitool gives to a namespace, so that both
 // programs mean the same attachment.
 func derivedID(netNS string) string {
