@@ -71,3 +71,21 @@ func (c *cli) completeAttachment(_ *cobra.Command, args []string, _ string) ([]s
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completePacket offers containers, then the interfaces of the one chosen and the
+// containers to which a packet may go.
+func (c *cli) completePacket(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	words, directive := c.completeAttachment(cmd, args, typed)
+	if len(args) == 1 || len(args) == 2 {
+		others, _ := c.completeAttachment(cmd, nil, typed)
+		words = append(words, others...)
+	}
+	return words, directive
+}
+
+// offer completes a flag with words that are always the same.
+func offer(cmd *cobra.Command, flag string, words ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag is the command's own
+	}
+}

@@ -57,12 +57,13 @@ not. The flag --trace, which every command has, is about something else: plugin 
   seam trace web :80 --from host                    is it up?
   seam trace web 192.0.2.1:8080 --from 203.0.113.9  to a published port`,
 		Args:              containerAndTarget,
-		ValidArgsFunction: c.completeAttachment,
+		ValidArgsFunction: c.completePacket,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.packet(cmd.Context(), &f, args) },
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&f.udp, "udp", false, "a datagram, not a TCP connection")
 	cmd.Flags().StringVar(&f.from, "from", "", "`sender`: host, or an address outside (default: the container)")
+	offer(cmd, "from", "host")
 	cmd.Flags().BoolVar(&f.lookup, "no-probe", false, "look up only: send nothing, change nothing")
 	cmd.Flags().DurationVar(&f.wait, "wait", time.Second, "longest `time` to wait for an answer")
 	return cmd

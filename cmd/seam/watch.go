@@ -32,6 +32,7 @@ func (w *watchWish) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&w.on, "watch", "w", false, "go on, with what passes each attachment; Ctrl-C ends it")
 	cmd.Flags().DurationVar(&w.interval, "interval", defaultInterval, "`time` between two looks at the counters, with --watch")
 	cmd.Flags().StringVar((*string)(&w.sort), "sort", string(byName), "`order` of attachments with --watch: name, traffic or age")
+	offer(cmd, "sort", string(byName), string(byTraffic), string(byAge))
 }
 
 // validate reports flags that are none, or that say nothing without --watch.
