@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,6 +46,11 @@ func odd() conformance.Suite {
 	add("network/broken", conformance.Must, func(t *conformance.T) { t.Brokenf("no machine") })
 	add("network/panics", conformance.Must, func(*conformance.T) { panic("odd") })
 	add("network/dies", conformance.Must, func(*conformance.T) { os.Stderr.WriteString("farewell"); os.Exit(7) })
+	add("network/interrupted", conformance.Must, func(t *conformance.T) {
+		t.Must(syscall.Kill(os.Getpid(), syscall.SIGINT))
+		<-t.Context().Done()
+		t.Errorf("odd")
+	})
 	add("network/hangs", conformance.Must, func(*conformance.T) { select {} })
 	add("leaks/own-host", conformance.Must, func(t *conformance.T) {
 		links, err := net.Interfaces()
@@ -106,6 +112,7 @@ func TestOutcomes(t *testing.T) {
 		"network/broken":             "broken: no machine",
 		"network/panics":             "broken: panic in the suite: odd",
 		"network/dies":               "broken: exit status 7",
+		"network/interrupted":        "broken: odd|was broken off",
 		"network/hangs":              "broken: took longer than 2s",
 		"leaks/own-host":             "passed: ",
 		"speed/times":                "passed: ",
@@ -148,7 +155,7 @@ func written(t *testing.T, r *conformance.Report) {
 	for _, s := range suites.Suites {
 		got = append(got, fmt.Sprint(s.Name, " ", s.Tests, s.Failures, s.Errors, s.Skipped))
 	}
-	want := []string{"odd.protocol 3 1 0 0", "odd.kernel 4 2 0 1", "odd.network 4 0 4 0", "odd.leaks 1 0 0 0", "odd.speed 1 0 0 0"}
+	want := []string{"odd.protocol 3 1 0 0", "odd.kernel 4 2 0 1", "odd.network 5 0 5 0", "odd.leaks 1 0 0 0", "odd.speed 1 0 0 0"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("JUnit: tests, failures, errors, skipped (-want +got):\n%s", diff)
 	}

@@ -23,6 +23,9 @@ import (
 // DefaultTimeout is what a check has unless told otherwise.
 const DefaultTimeout = 2 * time.Minute
 
+// ErrNoCheck is of options that leave nothing to carry out.
+var ErrNoCheck = errors.New("conformance: no check of that level or ID is for this target")
+
 // Options say which checks are carried out, and how.
 type Options struct {
 	Levels   []Level        // empty: all
@@ -57,7 +60,7 @@ func Run(ctx context.Context, s Suite, o Options) (*Report, error) {
 	}
 	checks := slices.DeleteFunc(slices.Clone(s.Checks), func(c Check) bool { return !o.wants(c) })
 	if len(checks) == 0 {
-		return nil, errors.New("conformance: no check of that level or ID is for this target")
+		return nil, ErrNoCheck
 	}
 	r := &runner{suite: s, target: target, options: o, all: len(checks)}
 	report := &Report{Suite: s.Name, Target: s.Title, Kernel: kernel(), Started: time.Now()}
@@ -109,7 +112,9 @@ func (r *runner) work(ctx context.Context, workers int, todo []int, checks []Che
 	for range workers {
 		group.Go(func() {
 			for i := range next {
-				found[i] = r.one(ctx, checks[i])
+				if ctx.Err() == nil {
+					found[i] = r.one(ctx, checks[i])
+				}
 			}
 		})
 	}
@@ -164,16 +169,19 @@ func (r *runner) apart(ctx context.Context, c Check) (Finding, error) {
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), variable+"="+r.suite.Name)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, &limited{&said, 16 << 10}
-	cmd.WaitDelay = time.Second
-	if r.suite.Here { // it cleans up
-		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
-		cmd.WaitDelay = 10 * time.Second
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it ends what it started
+	if r.suite.Here {
+		cmd.WaitDelay = 10 * time.Second // it cleans up
 		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	} else {
+		cmd.WaitDelay = 2 * time.Second
 		scratch.Isolate(cmd)
 	}
 	if err := cmd.Run(); err != nil {
-		return Finding{}, fmt.Errorf("%w\n%s", errors.Join(context.Cause(ctx), err), &said)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return Finding{}, fmt.Errorf("%w%s", err, strings.TrimRight("\n"+said.String(), "\n"))
 	}
 	var f Finding
 	if err := json.Unmarshal(out.Bytes(), &f); err != nil {

@@ -116,6 +116,10 @@ func carryOut(ctx context.Context, c Check) Finding {
 	for _, clean := range slices.Backward(t.cleanups) {
 		guarded(clean)
 	}
+	if ctx.Err() != nil { // what was called was ended by the suite
+		t.note("was broken off")
+		f.Outcome = Broken
+	}
 	f.Seconds = time.Since(start).Seconds()
 	return f
 }

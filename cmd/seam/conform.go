@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +20,9 @@ import (
 // conformFlags are those of seam conform.
 type conformFlags struct {
 	config, pluginType string
-	builtin, strict    bool
+	builtin, chained   bool
+	strict             bool
+	pluginDirs         []string // those of --plugin-dir, if it was given
 	levels             []string
 	check              string
 	parallel           int
@@ -47,6 +50,7 @@ for where it is to listen, by default {dir}/driver.sock. Without a command the d
 runs is tried on this host, one check at a time, and what was made is removed.`,
 		Example: `  seam conform /opt/cni/bin/bridge
   seam conform ./my-plugin --config my-plugin.json --level protocol,kernel
+  seam conform ./my-limiter --config my-limiter.json --chained
   seam conform bridge --builtin
   seam conform /etc/cni/net.d/prod.conflist --check 'leaks/.*'
   seam conform /run/docker/plugins/seam.sock
@@ -64,12 +68,16 @@ runs is tried on this host, one check at a time, and what was made is removed.`,
 			if driver.means(cmd, args) {
 				return c.conformDriver(cmd, args, f, driver)
 			}
+			if cmd.Flags().Changed("plugin-dir") {
+				f.pluginDirs = c.flags.pluginDirs
+			}
 			return c.conform(cmd.Context(), args[0], f)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "", "`file` with the plugin's object as it stands in a network's \"plugins\"")
-	flags.StringVar(&f.pluginType, "type", "", "`type` of the plugin (default: the program's name)")
+	flags.StringVar(&f.pluginType, "type", "", "`type` of the plugin (default: that in --config, or the program's name); of a network: the plugin on trial")
+	flags.BoolVar(&f.chained, "chained", false, "the plugin works on what another one made: try it behind a bridge")
 	flags.BoolVar(&f.builtin, "builtin", false, "run what is built in in process, whatever is in the plugin path")
 	flags.StringSliceVar(&f.levels, "level", nil, "carry out the checks of these `levels` only: protocol, kernel, network, leaks, speed")
 	flags.StringVar(&f.check, "check", "", "carry out the checks whose whole ID this `expression` matches only")
@@ -81,6 +89,12 @@ runs is tried on this host, one check at a time, and what was made is removed.`,
 	flags.IntVar(&f.parallel, "parallel", 0, "`checks` at a time (default: one per processor)")
 	flags.DurationVar(&f.each, "check-timeout", conformance.DefaultTimeout, "longest `time` of one check")
 	driver.add(cmd)
+	var levels []string
+	for _, l := range conformance.Levels() {
+		levels = append(levels, string(l))
+	}
+	offer(cmd, "level", levels...)
+	offer(cmd, "type", c.pluginNames()...)
 	return cmd
 }
 
@@ -110,7 +124,7 @@ func (c *cli) conform(ctx context.Context, arg string, f conformFlags) error {
 	if err != nil {
 		return err
 	}
-	return c.report(report, f)
+	return c.report(ctx, report, f)
 }
 
 // runSuite says on standard error how far it is.
@@ -118,7 +132,11 @@ func (c *cli) runSuite(ctx context.Context, suite conformance.Suite, options con
 	p := &conformProgress{w: c.err, terminal: isTerminal(c.err), quiet: c.flags.json && !isTerminal(c.err)}
 	options.Progress = p.show
 	defer p.end()
-	return conformance.Run(ctx, suite, options)
+	report, err := conformance.Run(ctx, suite, options)
+	if errors.Is(err, conformance.ErrNoCheck) {
+		return nil, hint(usage("%v", err), "seam conform --list")
+	}
+	return report, err
 }
 
 // repeat returns the command that tests this target.
@@ -129,8 +147,16 @@ func (f *conformFlags) repeat(arg string) string {
 			words = append(words, flag.name, flag.value)
 		}
 	}
-	if f.builtin {
-		words = append(words, "--builtin")
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{{"--builtin", f.builtin}, {"--chained", f.chained}} {
+		if flag.set {
+			words = append(words, flag.name)
+		}
+	}
+	for _, dir := range f.pluginDirs {
+		words = append(words, "--plugin-dir", dir)
 	}
 	return strings.Join(words, " ")
 }

@@ -82,7 +82,7 @@ func (c *cli) conformDriver(cmd *cobra.Command, args []string, f conformFlags, o
 			report.Findings[i].Repeat += " -- " + shellWords(args[dash:])
 		}
 	}
-	return c.report(report, f)
+	return c.report(ctx, report, f)
 }
 
 // target returns what drivers.Target is as JSON, and what people call it. Dash is how many
@@ -187,8 +187,11 @@ func errand(ctx context.Context, program string, e conformance.Errand, progress 
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == int(exitUsage) {
 		return nil, usage("%s", text)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s conform: %w: %s", program, err, text)
+	if err != nil && (report == nil || ctx.Err() == nil) { // called off, it tells what it found until then
+		if text != "" {
+			err = fmt.Errorf("%w: %s", err, text)
+		}
+		return nil, fmt.Errorf("%s conform: %w", program, err)
 	}
 	if readErr != nil {
 		return nil, fmt.Errorf("%s conform: %w", program, readErr)

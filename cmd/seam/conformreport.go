@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,8 +37,16 @@ func (p *conformProgress) end() {
 	}
 }
 
-// report writes the report wherever it is wanted, and is an error if the target failed.
-func (c *cli) report(r *conformance.Report, f conformFlags) error {
+// report writes the report wherever it is wanted, and is an error if the target failed, or
+// if ctx ended before all was tried.
+func (c *cli) report(ctx context.Context, r *conformance.Report, f conformFlags) error {
+	if c.flags.json {
+		if err := c.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		c.printConformance(r, f)
+	}
 	for _, file := range []struct {
 		name  string
 		write func(io.Writer, bool) error
@@ -48,12 +58,8 @@ func (c *cli) report(r *conformance.Report, f conformFlags) error {
 			return err
 		}
 	}
-	if c.flags.json {
-		if err := c.printJSON(r); err != nil {
-			return err
-		}
-	} else {
-		c.printConformance(r, f)
+	if ctx.Err() != nil {
+		return fmt.Errorf("not all was tried: %w", ctx.Err())
 	}
 	if r.OK(f.strict) {
 		return nil
@@ -61,8 +67,16 @@ func (c *cli) report(r *conformance.Report, f conformFlags) error {
 	return &failure{errSaid, exitDiffers, ""}
 }
 
-// writeReport writes a whole file, or none.
+// writeReport writes a whole file, or none. What is there and no file, as /dev/stdout, is
+// written to.
 func writeReport(name string, write func(io.Writer) error) error {
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+		w, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(w), w.Close())
+	}
 	w, err := os.CreateTemp(filepath.Dir(name), ".report-*")
 	if err != nil {
 		return err
@@ -112,6 +126,8 @@ func (c *cli) printConformance(r *conformance.Report, f conformFlags) {
 
 func verdict(r *conformance.Report, strict bool) string {
 	switch {
+	case len(r.Findings) == 0:
+		return "not known: nothing was tried"
 	case r.Count(conformance.Failed) > 0:
 		return fmt.Sprintf("does not conform: %d failed", r.Count(conformance.Failed))
 	case r.Count(conformance.Broken) > 0:

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// patience is what a call has. Engines wait without end.
-	patience = 20 * time.Second
+	// mostPatience is what a call has. Engines wait without end.
+	mostPatience = 20 * time.Second
 
 	contentType = "application/vnd.docker.plugins.v1.2+json"
 )
@@ -143,7 +143,7 @@ func (e *engine) postBy(client *http.Client, method string, body []byte) (*answe
 	if ctx.Err() != nil { // what was made is to be removed all the same
 		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer for %v", patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, e.patience, fmt.Errorf("no answer for %v", e.patience))
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://driver/"+method, bytes.NewReader(body))
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 // TestStrictDriver is of the driver that plugintest has: it keeps all in memory, knows one
 // pool, and refuses to remove what it does not have.
 func TestStrictDriver(t *testing.T) {
+	t.Parallel()
 	r := conform(t, broken(t, "none"), "(protocol|kernel|network)/.*|leaks/(endpoint|not-joined|network|files|descriptors)")
 	wantFindings(t, r, map[string]conformance.Outcome{
 		"protocol/gateway-allocation": conformance.Skipped, // not announced
@@ -31,6 +32,7 @@ func TestStrictDriver(t *testing.T) {
 
 // TestFaults: what is wrong in a driver is found by the check that is for it.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		fault string
 		check string

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/seamnet/seam/cni"
 	"github.com/seamnet/seam/conformance"
@@ -38,6 +39,8 @@ type engine struct {
 	links   *link.Handle
 	outside *sandbox // nil if here
 
+	patience time.Duration // what a call has
+
 	mu      sync.Mutex
 	subnets int // handed out by the suite
 }
@@ -50,7 +53,7 @@ func (e *engine) cleanup(f func()) {
 }
 
 func (c *check) carryOut(t *conformance.T, target Target) {
-	e := &engine{T: t, target: target, here: len(target.Command) == 0}
+	e := &engine{T: t, target: target, here: len(target.Command) == 0, patience: mostPatience}
 	if c.needs&command != 0 && e.here {
 		e.Skipf("needs the command that starts the driver, as it is to be killed")
 	}

@@ -81,7 +81,7 @@ func checkActivateAgain(e *engine) {
 				e.Fatalf("it was answered with %.200s at first, and now %v", first, a)
 			}
 			if a.Took > time.Second {
-				e.Errorf("it took %v", a.Took)
+				e.Fatalf("it took %v", a.Took)
 			}
 		}
 	}

@@ -122,11 +122,8 @@ func checkSlowRequest(e *engine) {
 		}
 	}
 	time.Sleep(50 * time.Millisecond) // until it reads them
-	start := time.Now()
+	e.patience = 3 * time.Second
 	e.goesOn("requests that came in part")
-	if took := time.Since(start); took > time.Second {
-		e.Errorf("another call was answered after %v only", took)
-	}
 }
 
 // say makes a call and does not wait for its answer.

@@ -124,12 +124,3 @@ func (a *attachment) check() error {
 	}
 	return nil
 }
-
-// prepare returns an attachment of a new pod on which the plugins before m have run.
-func (h *host) prepare(m member) *attachment {
-	a := h.attachment(h.pod())
-	if err := a.addUntil(m.Before); err != nil {
-		h.Brokenf("what comes before %s: %v", m.Type, err)
-	}
-	return a
-}

@@ -95,10 +95,22 @@ func TestNarrowed(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
-	for _, bad := range []string{`{"subnet":"10.0.0.0/30"}`, `{"subnet":"x"}`, `{"ranges":[[{"subnet":"10.0.0.0/24","rangeStart":"x"}]]}`, `[]`} {
+	for _, bad := range []string{`{"subnet":"10.0.0.0/30"}`, `{"ranges":[[{"subnet":"10.0.0.0/24","rangeEnd":"10.0.0.9"}]]}`, `{"subnet":"10.0.0.0/24","rangeStart":"10.0.0.247"}`, `{"subnet":"x"}`, `{"ranges":[[{"subnet":"10.0.0.0/24","rangeStart":"x"}]]}`, `[]`} {
 		if got, err := narrowed(json.RawMessage(bad), 9); err == nil {
 			t.Errorf("%s: %s, want an error", bad, got)
 		}
+	}
+}
+
+func TestPrinted(t *testing.T) {
+	var p printed
+	for range 3 {
+		if n, err := p.Write(make([]byte, mostPrinted/2+1)); n != mostPrinted/2+1 || err != nil {
+			t.Errorf("wrote %d, %v", n, err)
+		}
+	}
+	if len(p.String()) != mostPrinted {
+		t.Errorf("%d bytes are kept, want %d", len(p.String()), mostPrinted)
 	}
 }
 

@@ -61,6 +61,7 @@ func (c *check) carryOut(t *conformance.T, target Target, builtins func() cni.Re
 	h.findPrograms(builtins)
 	h.links, err = link.Open()
 	t.Must(err)
+	h.needKinds()
 	h.outside = h.newPod("outside")
 	t.Must(h.links.AddVeth(link.Veth{Name: Uplink, PeerName: Uplink, PeerNS: h.outside.ns}))
 	t.Must(errors.Join(settled(), h.outside.ns.Do(settled)))
@@ -75,7 +76,6 @@ func (c *check) carryOut(t *conformance.T, target Target, builtins func() cni.Re
 		t.Must(h.links.AddVeth(link.Veth{Name: Spare, PeerName: Spare, PeerNS: h.outside.ns}))
 		h.configure(h.outside.links, Spare, [2]netip.Prefix{})
 	}
-	h.needKinds()
 	c.run(h)
 }
 

@@ -34,7 +34,7 @@ func kernelChecks() []check {
 		entry("args-ip", open, "CONVENTIONS, CNI_ARGS", "The pod has the address in CNI_ARGS.", checkArgsIP),
 		entry("long-names", must, "CNI 1.1.0, sections 1 and 2, names", "Names as long as they may be are no obstacle: an interface's, a container's and a network's.", checkLongNames),
 		entry("container-ids", must, "CNI 1.1.0, section 2, CNI_CONTAINERID", "Containers whose IDs differ in one character, or in its case, have an attachment each.", checkContainerIDs),
-		entry("two-interfaces", must, "CNI 1.1.0, section 2, ADD", "A container may be attached to a network twice, by two interfaces, and DEL of one leaves the other.", checkTwoInterfaces),
+		entry("two-interfaces", must, "CNI 1.1.0, section 2, ADD", "If a container can be attached to a network twice, each interface is as its result says, and DEL of one leaves the other.", checkTwoInterfaces),
 		entry("gone", must, del, "DEL takes away all that ADD made in the pod and on the host for it alone.", checkGone),
 	}
 }

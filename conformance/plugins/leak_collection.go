@@ -78,6 +78,7 @@ func (h *host) some(count int) []*attachment {
 
 func checkPodsDied(h *host) {
 	h.needGC()
+	h.needRoom(dozen)
 	h.die(h.some(1))
 	h.collect()
 	before := h.footprint()
@@ -89,6 +90,7 @@ func checkPodsDied(h *host) {
 
 func checkKilledCollected(h *host) {
 	h.needGC()
+	h.needRoom(kills)
 	k := killing{verb: "ADD"}
 	victims := h.victims()
 	durations := k.measure(h, victims)

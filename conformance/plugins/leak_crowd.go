@@ -83,6 +83,7 @@ func (h *host) removeAll(all []*attachment) {
 }
 
 func checkCrowd(h *host) {
+	h.needRoom(crowd)
 	h.warm()
 	before := h.footprint()
 	all := h.crowd(crowd)
@@ -100,6 +101,7 @@ func checkCrowd(h *host) {
 
 // checkCrowdMixed has two halves: while one comes the other goes, again and again.
 func checkCrowdMixed(h *host) {
+	h.needRoom(crowd)
 	checked := h.warm()
 	before := h.footprint()
 	here, next := h.crowd(crowd/2), h.crowd(crowd/2)

@@ -40,7 +40,7 @@ func networkChecks() []check {
 		entry("mtu", must, "practice: hosts announce an MTU to be believed", "Packets of the interface's MTU pass unfragmented, there and back.", checkMTU),
 		entry("path-mtu", open, "practice: tunnels are narrower than Ethernet", "What a pod sends arrives though a link on the way is narrower.", checkPathMTU),
 		entry("transfer", must, "practice: a network carries data", "Megabytes arrive whole, there and back.", checkTransfer),
-		entry("many-pods", must, "CNI 1.1.0, section 2, concurrency", "Thirty pods, attached eight at a time, have an address each and all reach a neighbour and the host.", checkManyPods),
+		entry("many-pods", must, "CNI 1.1.0, section 3, lifecycle and ordering", "Thirty pods, attached eight at a time, have an address each and all reach a neighbour and the host.", checkManyPods),
 
 		entry("same-bridge", must, "practice: firewall's ingressPolicy same-bridge", "Pods of one bridge and the host reach a pod, those of another bridge do not, and its own connections pass.", checkSameBridge),
 		entry("isolated", must, "practice: firewall's ingressPolicy isolated", "The host reaches a pod, no other pod does, and its own connections pass.", checkIsolated),

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"net/netip"
+	"time"
 )
 
 func checkPodToPod(h *host) {
@@ -55,6 +56,10 @@ func checkHostToPod(h *host) {
 	}
 }
 
+// atOnce is less than the second for which duplicate detection holds packets up, or a lost
+// one is not sent again; and more than a busy machine takes.
+const atOnce = 700 * time.Millisecond
+
 // checkAtOnce asks but for as long as a packet takes that nobody holds up.
 func checkAtOnce(h *host) {
 	a := h.connected()
@@ -71,9 +76,9 @@ func checkAtOnce(h *host) {
 }
 
 func (h *host) promptly(p probe) {
-	p.Patience = quietTime
+	p.Patience = atOnce
 	if _, err := p.ask(h.Context()); err != nil {
-		h.Errorf("%v, when ADD has returned: no answer for %v: %v", p, quietTime, err)
+		h.Errorf("%v, when ADD has returned: no answer for %v: %v", p, atOnce, err)
 	}
 }
 

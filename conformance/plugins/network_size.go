@@ -94,6 +94,7 @@ func checkManyPods(h *host) {
 	if reason := h.network.one(); reason != "" {
 		h.Skipf("%s", reason)
 	}
+	h.needRoom(many)
 	all := h.attachMany(many)
 	h.leads(all[0])
 	holder := make(map[netip.Addr]*pod)

@@ -51,12 +51,13 @@ func profiles() map[string]profile {
 }
 
 // Network returns a conflist for a plugin of that type. Conf is the plugin's own object;
-// empty, the type must be one that people know.
-func Network(pluginType string, conf json.RawMessage) (json.RawMessage, error) {
+// empty, the type must be one that people know. A chained plugin is put behind a bridge, as are
+// those that people know to be.
+func Network(pluginType string, conf json.RawMessage, chained bool) (json.RawMessage, error) {
 	p, ok := profiles()[pluginType]
 	chain := p.chain
 	switch {
-	case len(conf) > 0 && ok && strings.Contains(chain, ","+`{"type":"`+pluginType):
+	case len(conf) > 0 && (chained || ok && strings.Contains(chain, ","+`{"type":"`+pluginType)):
 		chain = plain + "," + string(conf)
 	case len(conf) > 0:
 		chain = string(conf)

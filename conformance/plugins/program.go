@@ -73,7 +73,7 @@ type answer struct {
 func (p *program) run(ctx context.Context, c call) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer for %v", patience))
 	defer cancel()
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr printed
 	start := time.Now()
 	if p.file == "" {
 		exit := wire.Serve(ctx, p.builtin, wire.Call{
@@ -96,6 +96,20 @@ func (p *program) run(ctx context.Context, c call) (answer, error) {
 	}
 	return a, err
 }
+
+// mostPrinted is what is kept of a plugin's stdout, and of its stderr: more than any result
+// has, and less than what would harm this machine.
+const mostPrinted = 4 << 20
+
+// printed keeps what a plugin prints, and drops what is too much.
+type printed struct{ text bytes.Buffer }
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.text.Write(b[:min(len(b), mostPrinted-p.text.Len())])
+	return len(b), nil
+}
+
+func (p *printed) String() string { return p.text.String() }
 
 // command returns the plugin's command, not yet started. Killed, it is killed with all
 // that it started in its process group.
@@ -142,7 +156,7 @@ func (a *answer) err() error {
 	if o, err := a.object(); err == nil {
 		return cni.Errorf(cni.Code(*o.Code), "%s", strings.TrimSpace(*o.Msg+" "+o.Details))
 	}
-	return fmt.Errorf("ended with %d: %s", a.Exit, strings.TrimSpace(a.Stdout+a.Stderr))
+	return fmt.Errorf("ended with %d: %.600s", a.Exit, strings.TrimSpace(a.Stdout+a.Stderr))
 }
 
 // String is the answer for a note.

@@ -34,6 +34,7 @@ func flaws() map[string]flaw {
 		"loud":       {after: func(c *faultyCall) { c.says(c.Exit, "\"working\"\n"+c.Stdout.String()) }},
 		"chatty":     {after: func(c *faultyCall) { c.says(c.Exit, cmp.Or(c.Stdout.String(), "{}")) }},
 		"only-adds":  {before: func(c *faultyCall) { c.endsUnless(c.Verb == "ADD" || c.Verb == "VERSION") }},
+		"unready":    {before: func(c *faultyCall) { c.endsUnless(c.Verb != "ADD" && c.Verb != "STATUS") }},
 		"no-null":    {before: func(c *faultyCall) { c.endsUnless(!bytes.Contains(c.Stdin, []byte(`"prevResult":null`))) }},
 		"mute":       {after: onError(func(c *faultyCall) { c.says(c.Exit, "") })},
 		"vague":      {after: onError(func(c *faultyCall) { c.says(c.Exit, `{"code":999,"msg":"no"}`) })},

@@ -19,10 +19,11 @@ func statusChecks() []check {
 
 func checkStatus(t *trial) {
 	t.needs("1.1.0")
-	t.works("STATUS", t.h.run(t.m, t.of("STATUS", nothing)))
+	status := t.h.run(t.m, t.of("STATUS", nothing))
 	if a := t.run("ADD", t.prev); a.Exit != 0 {
 		t.skip("%s: its ADD does not work: %v", t.m.Type, a)
 	}
+	t.works("STATUS", status)
 }
 
 // statusNoIPAM asks for STATUS where the plugin for addresses is one that there is not.

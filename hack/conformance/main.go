@@ -180,7 +180,7 @@ func install(ctx context.Context, dir string) error {
 }
 
 func (c contender) try(ctx context.Context, pluginType string) (*conformance.Report, error) {
-	conf, err := plugins.Network(pluginType, nil)
+	conf, err := plugins.Network(pluginType, nil, false)
 	if err != nil {
 		return nil, err
 	}
