@@ -172,7 +172,7 @@ func (f *conformFlags) options() (conformance.Options, error) {
 	if f.check != "" {
 		match, err := regexp.Compile("^(?:" + f.check + ")$")
 		if err != nil {
-			return o, usage("--check: %v", err)
+			return o, usage("--check %s: %v", f.check, err)
 		}
 		o.Match = match
 	}

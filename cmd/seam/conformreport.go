@@ -156,7 +156,9 @@ func mark(o conformance.Outcome) string {
 func (c *cli) printFinding(f conformance.Finding) {
 	fmt.Fprintf(c.out, "%s %s  %s  %s\n  %s (%s: %s)\n", mark(f.Outcome), f.ID, f.Outcome, seconds(f.Seconds), f.Says, f.Force, f.Source)
 	for _, note := range f.Notes {
-		fmt.Fprintf(c.out, "    %s\n", strings.ReplaceAll(note, "\n", "\n    "))
+		for line := range strings.Lines(note) {
+			fmt.Fprintf(c.out, "    %s\n", printable(strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    ")))
+		}
 	}
 	for _, s := range f.Times {
 		p50, p90, p99 := s.Quantiles()

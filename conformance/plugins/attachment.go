@@ -73,6 +73,9 @@ func (h *host) run(m member, c call) answer {
 	if err != nil {
 		h.Brokenf("%s %s: %v", m.Type, c.Verb, err)
 	}
+	if answer.Hung != nil { // it would again, and cost as much
+		h.Fatalf("%s %s: %v", m.Type, c.Verb, answer)
+	}
 	return answer
 }
 
