@@ -110,7 +110,7 @@ func (r *results) finding(row, contender, id string) (conformance.Finding, bool)
 	return report.Findings[i], true
 }
 
-var temporary = regexp.MustCompile(`/\S*/(seam-conformance-\d+|reference)/`)
+var temporary = regexp.MustCompile(`/[^\s:\[\]"]*/(seam-conformance-\d+|reference|drivers)/?`)
 
 // shorten makes a note one line of a list.
 func shorten(note string) string {
