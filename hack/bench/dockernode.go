@@ -142,6 +142,10 @@ func (n *node) mountSys() error {
 	if err := os.Mkdir(aside, 0o755); err != nil {
 		return err
 	}
+	// What furnish has mounted hides the control groups.
+	if err := unix.Unmount("/sys", unix.MNT_DETACH); err != nil {
+		return &os.PathError{Op: "unmount", Path: "/sys", Err: err}
+	}
 	for _, m := range []struct {
 		from, to, kind string
 		flags          uintptr
