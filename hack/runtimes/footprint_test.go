@@ -82,6 +82,10 @@ func mounts() []string {
 	for line := range strings.Lines(contents("/proc/self/mountinfo")) {
 		fields := strings.Fields(line)
 		kind := fields[slices.Index(fields, "-")+1]
+		// Podman's own, which it takes away unless another of its processes is there still.
+		if strings.HasSuffix(fields[4], "/podman/overlay") {
+			continue
+		}
 		found = append(found, "mount "+kind+" "+fields[4])
 	}
 	slices.Sort(found)
