@@ -74,6 +74,13 @@ runs is tried on this host, one check at a time, and what was made is removed.`,
 			return c.conform(cmd.Context(), args[0], f)
 		},
 	}
+	f.add(cmd)
+	driver.add(cmd)
+	offer(cmd, "type", c.pluginNames()...)
+	return cmd
+}
+
+func (f *conformFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "", "`file` with the plugin's object as it stands in a network's \"plugins\"")
 	flags.StringVar(&f.pluginType, "type", "", "`type` of the plugin (default: that in --config, or the program's name); of a network: the plugin on trial")
@@ -88,14 +95,11 @@ runs is tried on this host, one check at a time, and what was made is removed.`,
 	flags.BoolVar(&f.strict, "strict", false, "end with exit code 3 for what should be, too")
 	flags.IntVar(&f.parallel, "parallel", 0, "`checks` at a time (default: one per processor)")
 	flags.DurationVar(&f.each, "check-timeout", conformance.DefaultTimeout, "longest `time` of one check")
-	driver.add(cmd)
 	var levels []string
 	for _, l := range conformance.Levels() {
 		levels = append(levels, string(l))
 	}
 	offer(cmd, "level", levels...)
-	offer(cmd, "type", c.pluginNames()...)
-	return cmd
 }
 
 // suites are those that this program can carry out.

@@ -115,7 +115,7 @@ func TestPrinted(t *testing.T) {
 }
 
 func TestExecuted(t *testing.T) {
-	got := executed(`7 execve("/opt/bridge", ["bridge"], 0x1 /* 9 vars */) = 0
+	got := ReadExecve(`7 execve("/opt/bridge", ["bridge"], 0x1 /* 9 vars */) = 0
 8 execve("/sbin/nft", ["nft"], 0x2 <unfinished ...>
 9 execve("/usr/nowhere", ["x"], 0x2) = -1 ENOENT (No such file or directory)
 8 <... execve resumed>) = 0

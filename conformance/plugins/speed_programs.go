@@ -66,11 +66,12 @@ func (h *host) watched(strace string, do func()) ([]string, error) {
 	}
 	_ = cmd.Wait() // it ends as what ended it says
 	text, err := os.ReadFile(log)
-	return executed(string(text)), err
+	return ReadExecve(string(text)), err
 }
 
-// executed returns the base names of the programs whose execve succeeded, in order.
-func executed(log string) []string {
+// ReadExecve returns the base names of the programs whose execve succeeded, in order, out of
+// a log of "strace -f -e trace=execve".
+func ReadExecve(log string) []string {
 	// Compiled here, as this program is executed for every attachment.
 	execveBegun := regexp.MustCompile(`^(\d+) +execve\("([^"]*)".*?(= 0|<unfinished \.\.\.>)$`)
 	execveEnded := regexp.MustCompile(`^(\d+) +<\.\.\. execve resumed>.*= 0$`)

@@ -111,20 +111,6 @@ func testOutput(t *testing.T, f *Figures) {
 	}
 }
 
-func TestParseExecve(t *testing.T) {
-	log := `100 execve("/tmp/bench", ["bench"], 0x7 /* 20 vars */) = 0
-101 execve("/opt/cni/bin/bridge", ["bridge"], 0xc000 /* 9 vars */ <unfinished ...>
-102 execve("/usr/local/sbin/iptables", ["iptables"], 0xc0 /* 1 var */) = -1 ENOENT (No such file or directory)
-102 execve("/usr/sbin/iptables", ["iptables", "-S"], 0xc0 /* 1 var */) = 0
-101 <... execve resumed>)             = 0
-102 +++ exited with 0 +++
-`
-	want := []string{"bench", "iptables", "bridge"}
-	if diff := cmp.Diff(want, parseExecve(log)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
 func TestTally(t *testing.T) {
 	for names, want := range map[string]string{
 		"":                                 "0",

@@ -8,8 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"github.com/seamnet/seam/conformance/plugins"
 )
 
 // programs returns the names of the programs that one ADD and one DEL execute, as
@@ -51,34 +52,8 @@ func (h *inside) traced(ctx context.Context, strace, verb string) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	names := parseExecve(string(text))
+	names := plugins.ReadExecve(string(text))
 	return names[min(1, len(names)):], nil // the first is the caller itself
-}
-
-var (
-	execveLine  = regexp.MustCompile(`^(\d+) +execve\("([^"]*)".*?(= 0|<unfinished \.\.\.>)$`)
-	resumedLine = regexp.MustCompile(`^(\d+) +<\.\.\. execve resumed>.*= 0$`)
-)
-
-// parseExecve returns the base names of the programs whose execve succeeded, in
-// order.
-func parseExecve(log string) []string {
-	var names []string
-	unfinished := make(map[string]string)
-	for line := range strings.Lines(log) {
-		line = strings.TrimSpace(line)
-		if m := execveLine.FindStringSubmatch(line); m != nil {
-			name := filepath.Base(m[2])
-			if m[3] != "= 0" {
-				unfinished[m[1]] = name
-				continue
-			}
-			names = append(names, name)
-		} else if m := resumedLine.FindStringSubmatch(line); m != nil {
-			names = append(names, unfinished[m[1]])
-		}
-	}
-	return names
 }
 
 // call makes the one call that strace looks at, in a host that another process
